@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line: which command, with which options, on which modules.
+#include "crypto/key_ring.h"
+#include "base/clock.h"
+#include "modules/modules.h"
+#include "process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_CONFIG = 2, GROUPS_MAX = 32, DIAG_MAX = 256 << 10 };
+
+static struct {
+    int argc;
+    char **argv; // behind the command's name
+    const char *path;
+    char **flags;
+    unsigned n_flags;
+    struct lt_option_group groups[GROUPS_MAX];
+    unsigned n_groups;
+    unsigned n_modules;
+} program;
+
+static void collect_groups(void) {
+    for (unsigned i = 0; i < LT_CORE_GROUPS; i++)
+        program.groups[program.n_groups++] = lt_core_groups[i];
+    for (const struct lt_module *const *m = lt_modules; *m; m++, program.n_modules++)
+        if ((*m)->options.prefix && program.n_groups < GROUPS_MAX)
+            program.groups[program.n_groups++] = (*m)->options;
+}
+
+// Takes -c FILE and --config FILE out; the rest are flags of options.
+static bool split_flags(void) {
+    program.flags = calloc((size_t)program.argc + 1, sizeof *program.flags);
+    for (int i = 0; program.flags && i < program.argc; i++) {
+        char *arg = program.argv[i];
+        if (strncmp(arg, "--config=", 9) == 0) {
+            program.path = arg + 9;
+        } else if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) {
+            if (++i == program.argc) {
+                fprintf(stderr, "lethe: flag %s: no file; write \"%s /etc/lethe/lethe.conf\"\n", arg, arg);
+                return false;
+            }
+            program.path = program.argv[i];
+        } else {
+            program.flags[program.n_flags++] = arg;
+        }
+    }
+    return program.flags != NULL;
+}
+
+static void report(const struct lt_diag *diag) {
+    for (const struct lt_finding *f = diag->first; f; f = f->next)
+        fprintf(stderr, "%.*s\n", (int)f->text.n, f->text.p);
+}
+
+// Loads and checks everything. NULL: reported. The snapshot has one reference.
+static struct lt_snapshot *load(void) {
+    extern char **environ;
+    struct lt_snapshot *s = calloc(1, sizeof *s);
+    struct lt_arena arena;
+    struct lt_diag diag;
+    if (!s)
+        return NULL;
+    lt_arena_init(&arena, DIAG_MAX);
+    lt_diag_init(&diag, &arena);
+    s->references = 1;
+    s->modules = lt_modules;
+    s->n_modules = program.n_modules;
+    struct lt_config_input in = {
+        .path = program.path, .environment = environ, .flags = program.flags, .n_flags = program.n_flags};
+    bool ok = lt_config_load(&s->config, program.groups, program.n_groups, &in, &diag);
+    if (ok && !lt_core_conf_of(&s->config, &s->config.arena, &s->core))
+        lt_diag_add(&diag, "no memory");
+    for (const struct lt_module *const *m = lt_modules; ok && *m; m++)
+        if ((*m)->check)
+            (*m)->check(&s->config, &diag);
+    report(&diag);
+    ok = ok && diag.n == 0;
+    lt_arena_fini(&arena);
+    if (ok)
+        return s;
+    lt_snapshot_put(s);
+    return NULL;
+}
+
+static struct lt_snapshot *reload(void) {
+    struct lt_snapshot *s = load();
+    if (!s)
+        LT_LOG(LT_LOG_ERROR, "reload_failed", lt_fs("do", "mend what is reported above; the old configuration stays"));
+    return s;
+}
+
+static int command_run(void) {
+    struct lt_snapshot *s = load();
+    return s ? lt_process_run(s, reload) : EXIT_CONFIG;
+}
+
+static int command_check(void) {
+    struct lt_snapshot *s = load();
+    if (!s)
+        return EXIT_CONFIG;
+    printf("%s: ok\n", program.path ? program.path : "configuration");
+    lt_snapshot_put(s);
+    return 0;
+}
+
+static int command_config(void) {
+    struct lt_snapshot *s = load();
+    if (!s)
+        return EXIT_CONFIG;
+    lt_config_print(&s->config, stdout);
+    lt_snapshot_put(s);
+    return 0;
+}
+
+static int command_keygen(void) {
+    struct lt_key key;
+    char text[128];
+    if (!lt_key_new(&key, lt_clock_wall())) {
+        fprintf(stderr, "lethe: keygen: the system gives no random bytes\n");
+        return 1;
+    }
+    lt_key_format(&key, text, sizeof text);
+    puts(text);
+    return 0;
+}
+
+static int command_reference(void) {
+    lt_config_reference(program.groups, program.n_groups, stdout);
+    return 0;
+}
+
+static int command_version(void) {
+    puts("lethe " LETHE_VERSION);
+    return 0;
+}
+
+static int command_help(void);
+
+static const struct command {
+    const char *name, *summary;
+    int (*run)(void);
+} commands[] = {
+    {"run", "run the proxy", command_run},
+    {"check", "read the configuration, report everything that is wrong with it", command_check},
+    {"config", "print the effective values and where each came from", command_config},
+    {"keygen", "print a new key for the option \"keys\"", command_keygen},
+    {"reference", "print the reference of all options (Markdown)", command_reference},
+    {"version", "print the version", command_version},
+    {"help", "print this", command_help},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int command_help(void) {
+    puts("lethe: a sidecar that makes stateful web applications replicable\n\n"
+         "  lethe COMMAND [-c FILE] [--option VALUE ...]\n");
+    for (unsigned i = 0; i < COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    puts("\nThe short way, with no file at all:\n\n"
+         "  lethe run --listen 127.0.0.1:8080 --upstream 127.0.0.1:3000 --store redis://127.0.0.1:6379/0\n\n"
+         "Options (file < environment LETHE_* < flag; \"lethe reference\" explains them):\n");
+    lt_config_usage(program.groups, program.n_groups, stdout);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        program.argc = argc - 2;
+        program.argv = argv + 2;
+        collect_groups();
+        int code = split_flags() ? commands[i].run() : EXIT_CONFIG;
+        free(program.flags);
+        return code;
+    }
+    fprintf(stderr, "lethe: %s%s%s; write \"lethe run\", or \"lethe help\" for all commands\n",
+            *name ? "unknown command \"" : "no command", name, *name ? "\"" : "");
+    return EXIT_CONFIG;
+}

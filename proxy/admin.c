@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin.h"
+
+#include "process.h"
+
+enum { METRICS_MAX = 4 << 20 };
+
+static bool never(const void *conf) {
+    (void)conf;
+    return false; // not on the main listeners
+}
+
+static bool print_core(struct lt_buf *out, struct lt_worker *workers, unsigned n) {
+    struct lt_metrics *all[256];
+    for (unsigned i = 0; i < n; i++)
+        all[i] = &workers[i].core_metrics;
+    return lt_metrics_print(out, all, n);
+}
+
+static bool print_modules(struct lt_buf *out, struct lt_worker *workers, unsigned n) {
+    struct lt_metrics *all[256];
+    for (unsigned m = 0; m < workers[0].n_modules; m++) {
+        for (unsigned i = 0; i < n; i++)
+            all[i] = &workers[i].module_metrics[m];
+        if (!lt_metrics_print(out, all, n))
+            return false;
+    }
+    return true;
+}
+
+static enum lt_verdict on_request(struct lt_call *c) {
+    const struct lt_h1_head *request = lt_call_request(c);
+    if (!lt_span_eq(request->path, LT_S("/metrics")))
+        return LT_NEXT;
+    if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
+        return lt_call_reply(c, 405, "text/plain; charset=utf-8", LT_S("write GET /metrics\n"));
+    unsigned n;
+    struct lt_worker *workers = lt_process_workers(&n);
+    struct lt_buf out;
+    lt_buf_init(&out, METRICS_MAX);
+    bool ok = print_core(&out, workers, n) && print_modules(&out, workers, n);
+    enum lt_verdict v = ok ? lt_call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", lt_buf_span(&out))
+                           : lt_call_fail(c, 503, "memory");
+    lt_buf_fini(&out);
+    return v;
+}
+
+const struct lt_module lt_module_admin = {
+    .name = "admin",
+    .summary = "answers /metrics on the admin listener",
+    .phase = LT_PHASE_GATE,
+    .enabled = never,
+    .on_admin = true,
+    .on_request = on_request,
+};

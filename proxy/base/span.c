@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/span.h"
+
+bool lt_span_eq_nocase(struct lt_span a, struct lt_span b) {
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (lt_ascii_lower(a.p[i]) != lt_ascii_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+static bool is_ows(char c) {
+    return c == ' ' || c == '\t';
+}
+
+struct lt_span lt_span_trim(struct lt_span s) {
+    while (s.n && is_ows(s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && is_ows(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+bool lt_span_next(struct lt_span *list, struct lt_span *element) {
+    while (list->n) {
+        size_t comma = lt_span_find(*list, ',');
+        *element = lt_span_trim(lt_span(list->p, comma));
+        size_t step = comma < list->n ? comma + 1 : comma;
+        list->p += step;
+        list->n -= step;
+        if (element->n)
+            return true;
+    }
+    return false;
+}
+
+bool lt_span_has_token(struct lt_span list, struct lt_span token) {
+    struct lt_span element;
+    while (lt_span_next(&list, &element))
+        if (lt_span_eq_nocase(element, token))
+            return true;
+    return false;
+}
+
+bool lt_span_to_u64(struct lt_span s, unsigned long long max, unsigned long long *out) {
+    unsigned long long value = 0;
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || value > (max - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client.h"
+
+#include "exchange.h"
+#include "process.h"
+#include "proxy_header.h"
+
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { LINGER_MS = 2000, LINGER_BYTES = 1 << 20 };
+
+static void on_readable(struct lt_stream *s);
+static void on_drained(struct lt_stream *s);
+static void on_broken(struct lt_stream *s, enum lt_err e);
+static const struct lt_stream_ops stream_ops = {on_readable, on_drained, on_broken};
+
+static struct lt_client *of_stream(struct lt_stream *s) {
+    return LT_ENTRY(s, struct lt_client, stream);
+}
+
+static const struct lt_core_conf *conf(struct lt_client *c) {
+    return &c->worker->generation->snapshot->core;
+}
+
+static void set_state(struct lt_client *c, enum lt_client_state next) {
+    c->state = next;
+}
+
+static void free_now(struct lt_task *t) {
+    struct lt_client *c = LT_ENTRY(t, struct lt_client, free_later);
+    free(c->via);
+    free(c);
+}
+
+// The memory goes at the end of the turn, so that whoever called us may still look at the state.
+static void close_client(struct lt_client *c) {
+    if (c->state == LT_CLIENT_CLOSED)
+        return;
+    set_state(c, LT_CLIENT_CLOSED);
+    lt_stream_close(&c->stream);
+    lt_inbox_fini(&c->in);
+    lt_timer_clear(&c->worker->loop, &c->timer);
+    lt_task_cancel(&c->next);
+    lt_list_remove(&c->node);
+    c->worker->n_clients--;
+    lt_process_connections(-1);
+    lt_worker_count(c->worker, LT_M_CLIENTS, -1);
+    lt_worker_check_drained(c->worker);
+    lt_loop_defer(&c->worker->loop, &c->free_later);
+}
+
+void lt_client_abort(struct lt_client *c) {
+    if (c->state == LT_CLIENT_CLOSED)
+        return;
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close_client(c);
+}
+
+static void begin_linger(struct lt_client *c) {
+    lt_stream_shutdown(&c->stream);
+    if (c->ended) {
+        close_client(c);
+        return;
+    }
+    set_state(c, LT_CLIENT_LINGER);
+    lt_inbox_fini(&c->in);
+    lt_stream_want_read(&c->stream, true);
+    lt_timer_set(&c->worker->loop, &c->timer, LINGER_MS);
+}
+
+// Between two requests: with all sent, waits for the next one.
+static void go_idle(struct lt_client *c) {
+    if (c->worker->draining || c->ended) {
+        begin_linger(c);
+        return;
+    }
+    set_state(c, LT_CLIENT_IDLE);
+    lt_stream_want_read(&c->stream, true);
+    lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
+}
+
+// Bytes of a request are in the inbox.
+static void parse(struct lt_client *c) {
+    if (c->state == LT_CLIENT_IDLE || !c->x) {
+        c->x = lt_exchange_new(c);
+        if (!c->x) {
+            lt_client_abort(c);
+            return;
+        }
+        set_state(c, LT_CLIENT_HEAD);
+        lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->head);
+    }
+    lt_exchange_client_data(c->x);
+}
+
+// What a PROXY header names becomes the peer; the socket's own address is kept for logs.
+static void read_proxy_header(struct lt_client *c) {
+    struct lt_span data = lt_inbox_span(&c->in);
+    struct lt_address named;
+    size_t size = 0;
+    enum lt_proxy_status status = lt_proxy_header(data, &size, &named);
+    if (status == LT_PROXY_MORE)
+        return;
+    if (status == LT_PROXY_BAD) {
+        lt_worker_count(c->worker, LT_M_REJECTS + LT_REJECT_PROXY_HEADER, 1);
+        lt_client_abort(c);
+        return;
+    }
+    if (status == LT_PROXY_NAMED) {
+        c->via = malloc(sizeof *c->via);
+        if (c->via)
+            *c->via = c->peer;
+        c->peer = named;
+    }
+    lt_inbox_consume(&c->in, size);
+    lt_inbox_release(&c->in);
+    set_state(c, LT_CLIENT_IDLE);
+    lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
+    if (lt_inbox_span(&c->in).n)
+        parse(c);
+}
+
+static void dispatch(struct lt_client *c) {
+    switch (c->state) {
+    case LT_CLIENT_PROXY:
+        read_proxy_header(c);
+        break;
+    case LT_CLIENT_IDLE:
+    case LT_CLIENT_HEAD:
+        parse(c);
+        break;
+    case LT_CLIENT_EXCHANGE:
+    case LT_CLIENT_TUNNEL:
+        lt_exchange_client_data(c->x);
+        break;
+    case LT_CLIENT_LINGER:
+    case LT_CLIENT_CLOSED:
+        break;
+    }
+}
+
+// The client ended its side. A request under way is still answered (RFC 9112 section 9.6 lets a client half-close);
+// the answer tells whether anybody is there to read it.
+static void peer_ended(struct lt_client *c) {
+    c->ended = true;
+    lt_stream_want_read(&c->stream, false);
+    switch (c->state) {
+    case LT_CLIENT_EXCHANGE:
+    case LT_CLIENT_TUNNEL:
+        lt_exchange_client_data(c->x);
+        break;
+    case LT_CLIENT_HEAD:
+        lt_exchange_client_gone(c->x);
+        break;
+    default:
+        close_client(c);
+    }
+}
+
+static void peer_gone(struct lt_client *c) {
+    if (c->x)
+        lt_exchange_client_gone(c->x);
+    else
+        close_client(c);
+}
+
+static void discard(struct lt_client *c) {
+    char waste[8192];
+    size_t got;
+    enum lt_err e = lt_stream_read(&c->stream, waste, sizeof waste, &got);
+    c->lingered += got;
+    if (e != LT_OK || c->lingered > LINGER_BYTES)
+        close_client(c);
+}
+
+static void on_readable(struct lt_stream *s) {
+    struct lt_client *c = of_stream(s);
+    size_t got;
+    if (c->state == LT_CLIENT_LINGER) {
+        discard(c);
+        return;
+    }
+    enum lt_err e = lt_inbox_read(&c->in, s, &got);
+    if (e == LT_OK && got)
+        dispatch(c);
+    else if (e == LT_ERR_LIMIT || e == LT_ERR_MEMORY)
+        lt_stream_want_read(s, false); // the exchange asks again when it has consumed some
+    else if (e == LT_ERR_CLOSED)
+        peer_ended(c);
+    else if (e != LT_OK)
+        peer_gone(c);
+}
+
+static void on_next(struct lt_task *t) {
+    struct lt_client *c = LT_ENTRY(t, struct lt_client, next);
+    if (c->state != LT_CLIENT_IDLE || lt_stream_pending(&c->stream))
+        return;
+    if (lt_inbox_span(&c->in).n)
+        parse(c);
+}
+
+static void on_drained(struct lt_stream *s) {
+    struct lt_client *c = of_stream(s);
+    if (c->x)
+        lt_exchange_client_drained(c->x);
+    else if (c->state == LT_CLIENT_LINGER)
+        begin_linger(c);
+    else if (c->state == LT_CLIENT_IDLE)
+        on_next(&c->next);
+}
+
+static void on_broken(struct lt_stream *s, enum lt_err e) {
+    (void)e;
+    peer_gone(of_stream(s));
+}
+
+void lt_client_exchange_done(struct lt_client *c, bool keep) {
+    c->x = NULL;
+    lt_inbox_release(&c->in);
+    bool more = lt_inbox_span(&c->in).n > 0;
+    if (keep && more && !c->worker->draining) {
+        set_state(c, LT_CLIENT_IDLE);
+        lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
+        lt_stream_want_read(&c->stream, !c->ended);
+        lt_loop_defer(&c->worker->loop, &c->next);
+    } else if (keep && !c->ended) {
+        go_idle(c);
+    } else if (lt_stream_pending(&c->stream)) {
+        set_state(c, LT_CLIENT_LINGER); // on_drained goes on
+        lt_inbox_fini(&c->in);
+        lt_stream_want_read(&c->stream, !c->ended);
+        lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->upstream);
+    } else {
+        begin_linger(c);
+    }
+}
+
+// Has the client's kernel taken anything since the last look? A slow reader is no silent one.
+static bool still_takes(struct lt_client *c) {
+    int unsent = 0;
+    if (ioctl(c->stream.fd, SIOCOUTQ, &unsent) != 0)
+        return false;
+    bool moved = unsent != c->unsent;
+    c->unsent = unsent;
+    return moved;
+}
+
+static void on_timer(struct lt_timer *t) {
+    struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
+    if (c->state == LT_CLIENT_HEAD)
+        lt_exchange_head_timeout(c->x);
+    else if (lt_stream_pending(&c->stream) && still_takes(c))
+        lt_timer_set(&c->worker->loop, t, conf(c)->timeouts->upstream);
+    else if (c->x)
+        lt_exchange_client_gone(c->x);
+    else
+        close_client(c);
+}
+
+void lt_client_close(struct lt_client *c) {
+    if (c->x)
+        lt_exchange_client_gone(c->x);
+    else
+        close_client(c);
+}
+
+void lt_client_drain(struct lt_client *c) {
+    if (c->state == LT_CLIENT_IDLE && lt_inbox_span(&c->in).n == 0 && !lt_stream_pending(&c->stream))
+        begin_linger(c);
+}
+
+void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, bool proxy_header) {
+    struct lt_client *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(fd);
+        return;
+    }
+    c->worker = w;
+    c->peer = *peer;
+    lt_stream_open(&c->stream, &w->loop, fd, &stream_ops, 4 * w->blocks.size);
+    lt_inbox_init(&c->in, &w->blocks);
+    lt_timer_init(&c->timer, on_timer);
+    lt_task_init(&c->next, on_next);
+    lt_task_init(&c->free_later, free_now);
+    lt_list_append(&w->clients, &c->node);
+    w->n_clients++;
+    lt_worker_count(w, LT_M_CLIENTS, 1);
+    set_state(c, proxy_header ? LT_CLIENT_PROXY : LT_CLIENT_IDLE);
+    lt_timer_set(&w->loop, &c->timer, proxy_header ? conf(c)->timeouts->head : conf(c)->timeouts->idle);
+    lt_stream_want_read(&c->stream, true);
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client's connection: waits for a head, hands it to an exchange, and goes on with the next.
+#pragma once
+
+#include "inbox.h"
+#include "worker.h"
+
+enum lt_client_state {
+    LT_CLIENT_PROXY,    // a PROXY protocol header must come first
+    LT_CLIENT_IDLE,     // between requests; holds no buffer
+    LT_CLIENT_HEAD,     // bytes of a head have come
+    LT_CLIENT_EXCHANGE, // the exchange reads and writes
+    LT_CLIENT_TUNNEL,   // switched protocols; the exchange relays bytes
+    LT_CLIENT_LINGER,   // all is sent; what still comes is thrown away until the peer ends, so that it can read our answer
+    LT_CLIENT_CLOSED,
+};
+
+struct lt_client {
+    struct lt_stream stream;
+    struct lt_list node;
+    struct lt_worker *worker;
+    enum lt_client_state state;
+    struct lt_inbox in;
+    struct lt_timer timer;
+    struct lt_task next;        // parse what came behind the last request
+    struct lt_task free_later;
+    struct lt_exchange *x;      // IDLE, PROXY, LINGER: NULL
+    struct lt_address *via;     // the peer's address when a PROXY header named another; NULL: none
+    bool ended;                 // the client ended its side
+    size_t lingered;            // bytes thrown away
+    int unsent;                 // kernel's send queue when the sending limit was last looked at
+    struct lt_address peer;
+};
+
+// Takes over an accepted socket.
+void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, bool proxy_header);
+
+// Called by the exchange when it is over. `keep`: the connection can carry another request.
+void lt_client_exchange_done(struct lt_client *c, bool keep);
+
+// Breaks the connection off (RST), so that an unfinished answer cannot be taken for a finished one. The exchange, if there is one, must have
+// let go of the client before.
+void lt_client_abort(struct lt_client *c);
+
+// Ends it whatever it does. For the end of a worker.
+void lt_client_close(struct lt_client *c);
+
+// For drain: closes it if it is idle.
+void lt_client_drain(struct lt_client *c);

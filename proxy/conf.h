@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The core's own options: the top level, timeouts.*, limits.*, log.*.
+#pragma once
+
+#include "config/config.h"
+#include "net/address.h"
+
+struct lt_top_conf {
+    struct lt_option_list listen;
+    struct lt_span upstream, admin, store, keys;
+    int64_t workers;
+    bool proxy_protocol;
+    struct lt_option_list trusted_proxies;
+};
+
+struct lt_timeouts_conf {
+    int64_t head, idle, upstream_connect, upstream, tunnel, drain;
+};
+
+struct lt_limits_conf {
+    int64_t head, connections, upstream_connections;
+};
+
+struct lt_log_conf {
+    int format, level;
+    bool access;
+};
+
+// The option groups of the core, for lt_config_load() beside those of the modules.
+enum { LT_CORE_GROUPS = 4 };
+extern const struct lt_option_group lt_core_groups[LT_CORE_GROUPS];
+
+// What the data plane reads of a loaded configuration, looked up once.
+struct lt_core_conf {
+    const struct lt_top_conf *top;
+    const struct lt_timeouts_conf *timeouts;
+    const struct lt_limits_conf *limits;
+    const struct lt_log_conf *log;
+    struct lt_cidr *trusted; // from top->trusted_proxies
+    unsigned n_trusted;
+};
+
+// `arena` holds the derived parts and must live as long as `out`. False: no memory.
+bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, struct lt_core_conf *out);
+
+// Is this peer one of trusted_proxies?
+bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_address *peer);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fields that tell the application who asked, and the others who passed it on: X-Forwarded-*, Forwarded (RFC 7239),
+// Via (RFC 9110 section 7.6.3), X-Request-Id. What an untrusted peer says of itself is replaced.
+#include "exchange.h"
+
+#include <stdio.h>
+
+enum { REQUEST_ID_MAX = 128 };
+
+static void new_request_id(struct lt_exchange *x) {
+    // splitmix64: unique within a worker by its counter, between workers and processes by a random prefix
+    struct lt_worker *w = x->worker;
+    uint64_t z = (w->id_count += 0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    static const char hex[] = "0123456789abcdef";
+    char *text = lt_arena_alloc(&x->arena, 32);
+    for (unsigned i = 0; text && i < 16; i++) {
+        text[i] = hex[w->id_prefix >> (60 - 4 * i) & 15];
+        text[16 + i] = hex[z >> (60 - 4 * i) & 15];
+    }
+    x->id = lt_span(text, text ? 32 : 0);
+}
+
+void lt_forward_identify(struct lt_exchange *x) {
+    const struct lt_headers *h = &x->request.headers;
+    x->trusted = lt_core_trusts(&x->generation->snapshot->core, &x->client->peer);
+    struct lt_header *proto = x->trusted ? lt_headers_get(h, LT_HDR_X_FORWARDED_PROTO) : NULL;
+    x->https = proto && lt_span_eq_nocase(proto->value, LT_S("https"));
+    struct lt_header *id = x->trusted ? lt_headers_get(h, LT_HDR_X_REQUEST_ID) : NULL;
+    if (id && id->value.n && id->value.n <= REQUEST_ID_MAX)
+        x->id = id->value;
+    else
+        new_request_id(x);
+}
+
+// Replaces all fields of this id by one.
+static bool set(struct lt_headers *h, enum lt_hdr id, struct lt_span value) {
+    struct lt_header *f = lt_headers_get(h, id);
+    if (!f)
+        return value.p && lt_headers_add(h, lt_hdr_name(id), value);
+    lt_headers_drop(h, id);
+    f->dropped = false;
+    lt_header_set(f, value);
+    return value.p != NULL;
+}
+
+// The values of all fields of this id with one more element behind.
+static bool append(struct lt_exchange *x, struct lt_headers *h, enum lt_hdr id, struct lt_span element, bool believe) {
+    struct lt_span all = {0};
+    for (struct lt_header *f = NULL; believe && (f = lt_headers_next(h, id, f));) {
+        if (f->value.n == 0)
+            continue;
+        all = all.n ? lt_arena_printf(&x->arena, "%.*s, %.*s", (int)all.n, all.p, (int)f->value.n, f->value.p) : f->value;
+        if (!all.p)
+            return false;
+    }
+    if (all.n)
+        element = lt_arena_printf(&x->arena, "%.*s, %.*s", (int)all.n, all.p, (int)element.n, element.p);
+    return set(h, id, element);
+}
+
+static bool is_token(struct lt_span s) {
+    return lt_token_ok(s);
+}
+
+// for=…;host=…;proto=…: quoted where it is not a token (RFC 7239 section 4).
+static struct lt_span forwarded_element(struct lt_exchange *x, const char *client, struct lt_span proto) {
+    struct lt_span host = x->request.host;
+    bool v6 = strchr(client, ':') != NULL;
+    const char *quote = host.n && !is_token(host) ? "\"" : "";
+    return lt_arena_printf(&x->arena, "for=%s%s%s%s%s%.*s%s;proto=%.*s", v6 ? "\"[" : "", client, v6 ? "]\"" : "",
+                           host.n ? ";host=" : "", quote, (int)host.n, host.n ? host.p : "", quote, (int)proto.n, proto.p);
+}
+
+bool lt_forward_request(struct lt_exchange *x) {
+    struct lt_headers *h = &x->request.headers;
+    char text[LT_ADDRESS_TEXT];
+    const char *client = x->client ? lt_address_host(&x->client->peer, text) : "unknown";
+    struct lt_span peer = lt_arena_dup(&x->arena, lt_span_cstr(client));
+    struct lt_span proto = x->https ? LT_S("https") : LT_S("http");
+    lt_framing_strip(h);
+    bool ok = peer.p && append(x, h, LT_HDR_X_FORWARDED_FOR, peer, x->trusted);
+    if (!x->trusted || !lt_headers_get(h, LT_HDR_X_FORWARDED_PROTO))
+        ok = ok && set(h, LT_HDR_X_FORWARDED_PROTO, proto);
+    if (!x->trusted || !lt_headers_get(h, LT_HDR_X_FORWARDED_HOST))
+        ok = ok && set(h, LT_HDR_X_FORWARDED_HOST, x->request.host.n ? x->request.host : LT_S(""));
+    struct lt_span element = forwarded_element(x, client, proto);
+    ok = ok && element.p && append(x, h, LT_HDR_FORWARDED, element, x->trusted);
+    ok = ok && append(x, h, LT_HDR_VIA, LT_S("1.1 lethe"), true);
+    ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id);
+    if (x->request_framing.expect_continue)
+        ok = ok && lt_headers_add(h, lt_hdr_name(LT_HDR_EXPECT), LT_S("100-continue"));
+    return ok;
+}
+
+bool lt_forward_response(struct lt_exchange *x) {
+    return append(x, &x->response.headers, LT_HDR_VIA, LT_S("1.1 lethe"), true);
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a connection's input lands: one block of fixed size, taken from the worker's pool when bytes come and given back
+// when the connection idles. A head stays at the front of the block as long as its exchange lives, since the header table
+// points into it; a body streams through the space behind.
+//
+//     0        floor      start            end        size
+//     | head   |          | not yet read   |          |
+#pragma once
+
+#include "net/stream.h"
+
+struct lt_block {
+    struct lt_block *next;
+    char data[];
+};
+
+// Blocks of one size for one worker.
+struct lt_block_pool {
+    struct lt_block *free;
+    size_t size;              // of data
+    unsigned kept, out;       // free ones, ones in use
+};
+
+void lt_block_pool_init(struct lt_block_pool *p, size_t size);
+void lt_block_pool_fini(struct lt_block_pool *p);
+
+struct lt_inbox {
+    struct lt_block_pool *pool;
+    struct lt_block *block; // NULL while there is nothing
+    size_t floor, start, end;
+};
+
+void lt_inbox_init(struct lt_inbox *in, struct lt_block_pool *pool);
+
+// Gives the block back, whatever is in it.
+void lt_inbox_fini(struct lt_inbox *in);
+
+// One recv into the free space. LT_ERR_LIMIT: there is none (stop reading until something was consumed);
+// LT_ERR_MEMORY: no block to be had; else as lt_stream_read().
+enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) __attribute__((warn_unused_result));
+
+static inline struct lt_span lt_inbox_span(const struct lt_inbox *in) {
+    return lt_span(in->block ? in->block->data + in->start : NULL, in->end - in->start);
+}
+
+// Takes `n` bytes off the front; when all is taken, the space behind the floor is free again.
+void lt_inbox_consume(struct lt_inbox *in, size_t n);
+
+// The `n` bytes at the front are a head: they stay where they are until lt_inbox_release().
+void lt_inbox_pin(struct lt_inbox *in, size_t n);
+
+// The exchange is over: what is left moves to the block's beginning; with nothing left the block is given back.
+void lt_inbox_release(struct lt_inbox *in);

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The module contract: everything that a module includes of the proxy. A module is one folder, one constant descriptor.
+//
+//   request:   GATE ─▶ STATE ─▶ AFFINITY ─▶ CARRIER ─▶ BODY ─▶ upstream        (on_request, in this order)
+//   response:  GATE ◀─ STATE ◀─ AFFINITY ◀─ CARRIER ◀─ BODY ◀─ upstream        (on_response when the head is in, reverse order)
+//   end:       GATE ◀─ STATE ◀─ AFFINITY ◀─ CARRIER ◀─ BODY                    (on_end when the upstream's last byte is in)
+//   done:      on_done, exactly once for each module of which any hook ran
+//
+// A hook that must wait starts what it waits for and returns lt_call_wait(c, then): `then` stands right below it in the
+// file and returns a verdict itself. The waited-for operation ends in lt_call_resume(c), called from the loop, never from
+// inside the hook. All pointers a hook gets are valid until on_done returns.
+#pragma once
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "config/config.h"
+#include "http/cookie.h"
+#include "http/h1_parse.h"
+#include "net/loop.h"
+#include "record.h"
+
+enum lt_verdict {
+    LT_NEXT,  // go on with the next module
+    LT_WAIT,  // only as the value of lt_call_wait()
+    LT_REPLY, // only as the value of lt_call_reply(): the module answers itself; in on_request nothing goes upstream
+    LT_FAIL,  // only as the value of lt_call_fail(): lethe answers with an error, or breaks the connection off when the head is out
+};
+
+// Order between modules: the smaller stands nearer to the client.
+enum lt_phase { LT_PHASE_GATE, LT_PHASE_STATE, LT_PHASE_AFFINITY, LT_PHASE_CARRIER, LT_PHASE_BODY };
+
+struct lt_call;
+struct lt_module;
+typedef enum lt_verdict lt_hook_fn(struct lt_call *c);
+
+// What the whole worker offers to its modules.
+struct lt_services {
+    struct lt_loop *loop;
+    const struct lt_config *config; // every group, by lt_config_group()
+    bool carriers;                  // a module of phase CARRIER is enabled: sessions have content
+    bool admin;                     // this is the admin listener's worker: there is no upstream
+    struct lt_span upstream;        // the application's address ("host:port", "unix:/path")
+    struct lt_metrics *metrics;     // of the module that is being initialised
+    struct lt_generation *generation; // for lt_services_hold
+};
+
+// Work that outlives its exchange (giving back a lock whose client has left) holds the services until it is done: they are neither
+// replaced by a reload nor torn down by a drain before.
+void lt_services_hold(const struct lt_services *s);
+void lt_services_drop(const struct lt_services *s);
+
+struct lt_module {
+    const char *name, *summary;
+    enum lt_phase phase;
+    struct lt_option_group options; // prefix, rows, size of the structure
+    const struct lt_metric *metrics;
+    unsigned n_metrics;
+    size_t worker_size, state_size; // zeroed memory a worker, an exchange
+    // Rules across groups; adds to `diag`. NULL: none.
+    void (*check)(const struct lt_config *config, struct lt_diag *diag);
+    // Is it in use on the main listeners under this configuration? NULL: always. A module that is not costs nothing.
+    bool (*enabled)(const void *conf);
+    bool on_admin; // its on_request runs on the admin listener as well, whatever enabled() says
+    // At the start of a worker and for every new configuration. False: logged by the module, the process ends with 1 (at a reload: the old
+    // configuration stays).
+    bool (*worker_init)(void *worker, const void *conf, const struct lt_services *s);
+    void (*worker_fini)(void *worker);
+    lt_hook_fn *on_request, *on_response, *on_end;
+    void (*on_done)(struct lt_call *c);
+};
+
+// The session of an exchange, made by the STATE module and filled by carriers.
+struct lt_session {
+    struct lt_record *record;   // what the client's token leads to after this exchange
+    struct lt_record *previous; // the id moved (rotation): what the old token led to; else NULL
+    bool ended;                 // logged out: the record will be a tombstone
+};
+
+// One module's view of one exchange.
+struct lt_call {
+    const void *conf;
+    void *worker, *state;
+    struct lt_metrics *metrics;
+    struct lt_exchange *x; // opaque to modules
+    const struct lt_module *module;
+    lt_hook_fn *then;                   // set while waiting
+    void (*cancel)(struct lt_call *);   // set while waiting, or NULL
+    bool touched;                       // a hook of this module ran
+};
+
+// --- the process, for health and reports; from any worker ---
+
+struct lt_process_view {
+    unsigned workers;
+    int64_t oldest_heartbeat; // ms since the worker that was silent longest last ran its loop; each runs it at least once a second
+    bool started;             // all listeners accept
+    bool draining;            // SIGTERM came
+};
+void lt_process_look(struct lt_process_view *view);
+
+// --- the exchange ---
+
+struct lt_arena *lt_call_arena(struct lt_call *c);
+struct lt_loop *lt_call_loop(struct lt_call *c);
+struct lt_h1_head *lt_call_request(struct lt_call *c);
+// NULL before on_response, and in on_end when the upstream gave no answer.
+struct lt_h1_head *lt_call_response(struct lt_call *c);
+struct lt_span lt_call_id(struct lt_call *c);       // the request id, for logs
+bool lt_call_is_https(struct lt_call *c);           // the client's side, as a trusted peer says
+struct lt_session *lt_call_session(struct lt_call *c); // NULL: none
+void lt_call_set_session(struct lt_call *c, struct lt_session *s);
+
+// --- verdicts ---
+
+// Waits: `then` runs on lt_call_resume(). `cancel` (or NULL) runs instead if the exchange ends first.
+enum lt_verdict lt_call_wait(struct lt_call *c, lt_hook_fn *then, void (*cancel)(struct lt_call *));
+void lt_call_resume(struct lt_call *c);
+
+// Waits `ms`.
+enum lt_verdict lt_call_sleep(struct lt_call *c, int64_t ms, lt_hook_fn *then);
+
+// Answers with a complete small message (in on_request). `type` of the body. Texts are copied.
+enum lt_verdict lt_call_reply(struct lt_call *c, int status, const char *type, struct lt_span body);
+
+// Fails the exchange: `status` (502, 503, …) and the reason that logs, metrics and X-Lethe-Error show.
+enum lt_verdict lt_call_fail(struct lt_call *c, int status, const char *reason);
+
+// --- holding (on_request or on_response, before the head is released) ---
+
+// The response's last byte leaves only after every on_end has said NEXT; and the head waits as well as long as the whole answer is
+// small (32 KB): so a redirect is not followed before the session is stored.
+void lt_call_hold(struct lt_call *c);
+
+// Once a lock is held, the exchange is carried to its end even when the client has left: on_end runs in any case.
+void lt_call_must_finish(struct lt_call *c);

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/stream.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+static void on_read(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct lt_stream *s = arg;
+    s->ops->readable(s);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg);
+
+void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const struct lt_stream_ops *ops, size_t out_max) {
+    *s = (struct lt_stream){.loop = loop, .ops = ops, .fd = fd};
+    lt_buf_init(&s->out, out_max);
+    event_assign(&s->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_read, s);
+    event_assign(&s->write_event, loop->base, fd, EV_WRITE | EV_PERSIST, on_write, s);
+}
+
+static void want_write(struct lt_stream *s, bool want) {
+    if (s->writing == want)
+        return;
+    s->writing = want;
+    if (want)
+        event_add(&s->write_event, NULL);
+    else
+        event_del(&s->write_event);
+}
+
+void lt_stream_want_read(struct lt_stream *s, bool want) {
+    if (s->reading == want || s->fd < 0)
+        return;
+    s->reading = want;
+    if (want)
+        event_add(&s->read_event, NULL);
+    else
+        event_del(&s->read_event);
+}
+
+void lt_stream_close(struct lt_stream *s) {
+    if (s->fd < 0)
+        return;
+    lt_stream_want_read(s, false);
+    want_write(s, false);
+    close(s->fd);
+    s->fd = -1;
+    lt_buf_fini(&s->out);
+}
+
+enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
+    ssize_t n;
+    *got = 0;
+    do
+        n = recv(s->fd, into, size, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *got = (size_t)n;
+        return LT_OK;
+    }
+    if (n == 0)
+        return LT_ERR_CLOSED;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
+}
+
+// Sends what is queued. LT_OK: sent, or as much as the kernel takes now.
+static enum lt_err flush(struct lt_stream *s) {
+    while (s->out.len) {
+        struct lt_span left = lt_buf_span(&s->out);
+        ssize_t n = send(s->fd, left.p, left.n, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
+        lt_buf_consume(&s->out, (size_t)n);
+    }
+    lt_buf_fini(&s->out); // given back: a connection that idles holds no buffer
+    return LT_OK;
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct lt_stream *s = arg;
+    enum lt_err e = flush(s);
+    if (e != LT_OK) {
+        want_write(s, false);
+        s->ops->broken(s, e);
+    } else if (s->out.len == 0) {
+        want_write(s, false);
+        s->ops->drained(s);
+    }
+}
+
+// Keeps what of the pieces is behind the first `sent` bytes.
+static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsigned n, size_t sent) {
+    for (unsigned i = 0; i < n; i++) {
+        size_t skip = sent < pieces[i].n ? sent : pieces[i].n;
+        sent -= skip;
+        if (!lt_buf_append(&s->out, lt_span(pieces[i].p + skip, pieces[i].n - skip)))
+            return LT_ERR_LIMIT;
+    }
+    if (s->out.len && !s->corked)
+        want_write(s, true);
+    return LT_OK;
+}
+
+enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
+    struct iovec iov[8];
+    size_t total = 0;
+    if (s->out.len || s->corked)
+        return keep(s, pieces, n, 0);
+    for (unsigned i = 0; i < n && i < 8; i++) {
+        iov[i] = (struct iovec){.iov_base = (void *)(uintptr_t)pieces[i].p, .iov_len = pieces[i].n};
+        total += pieces[i].n;
+    }
+    if (total == 0)
+        return LT_OK;
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = n};
+    ssize_t sent;
+    do
+        sent = sendmsg(s->fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return lt_err_errno(errno);
+        sent = 0;
+    }
+    return (size_t)sent == total ? LT_OK : keep(s, pieces, n, (size_t)sent);
+}
+
+enum lt_err lt_stream_uncork(struct lt_stream *s) {
+    s->corked = false;
+    if (s->writing)
+        return LT_OK; // on its way already
+    enum lt_err e = flush(s);
+    if (e == LT_OK && s->out.len)
+        want_write(s, true);
+    return e;
+}
+
+void lt_stream_shutdown(struct lt_stream *s) {
+    shutdown(s->fd, SHUT_WR);
+}
+
+int lt_connect_begin(const struct lt_address *a, enum lt_err *e) {
+    int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        *e = lt_err_errno(errno);
+        return -1;
+    }
+    if (a->u.sa.sa_family != AF_UNIX) {
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    if (connect(fd, &a->u.sa, a->size) == 0 || errno == EINPROGRESS)
+        return fd;
+    // EAGAIN of a unix socket: its backlog is full
+    *e = errno == EAGAIN ? LT_ERR_REFUSED : lt_err_errno(errno);
+    close(fd);
+    return -1;
+}
+
+enum lt_err lt_stream_connected(struct lt_stream *s) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    return lt_err_errno(error);
+}
+
+void lt_stream_await_connect(struct lt_stream *s) {
+    want_write(s, true);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// A non-blocking connected socket. Reads when told there is something; writes at once and waits for writability only
+// after the kernel's buffer was full (DESIGN section 7: one recv and one writev a direction, no epoll_ctl churn).
+#pragma once
+
+#include "base/buf.h"
+#include "net/address.h"
+#include "net/loop.h"
+
+#include <sys/uio.h>
+
+struct lt_stream;
+
+struct lt_stream_ops {
+    // There is something to read, or the peer ended or broke the connection: lt_stream_read() tells.
+    void (*readable)(struct lt_stream *s);
+    // All that was queued has been sent (called only after a write could not be finished at once).
+    void (*drained)(struct lt_stream *s);
+    // Sending failed while it was going on in the background. The stream stays open until the owner closes it.
+    void (*broken)(struct lt_stream *s, enum lt_err e);
+};
+
+struct lt_stream {
+    struct lt_loop *loop;
+    const struct lt_stream_ops *ops;
+    int fd; // -1: closed
+    bool reading, writing; // events registered
+    bool corked;           // writes are only collected
+    struct event read_event, write_event;
+    struct lt_buf out;     // what the kernel has not taken yet
+};
+
+// Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
+// `out_max`: the most bytes that may wait to be sent.
+void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const struct lt_stream_ops *ops, size_t out_max);
+
+// Drops what was not sent and closes the socket. May be called from any of the ops. A second call does nothing.
+void lt_stream_close(struct lt_stream *s);
+
+// Begins or ends being told of input. Cheap when nothing changes.
+void lt_stream_want_read(struct lt_stream *s, bool want);
+
+// One recv. LT_OK with *got > 0, or *got == 0 when there is nothing now; LT_ERR_CLOSED at the peer's end; else the failure.
+enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) __attribute__((warn_unused_result));
+
+// Sends what it can at once and keeps a copy of the rest. LT_ERR_LIMIT: the rest is over out_max (nothing of this call is
+// kept; the connection must be closed); other errors: the connection is broken. At most 8 pieces.
+enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, unsigned n)
+    __attribute__((warn_unused_result));
+
+static inline size_t lt_stream_pending(const struct lt_stream *s) {
+    return s->out.len;
+}
+
+// A corked stream collects (up to out_max); uncorking sends. Errors as for lt_stream_write.
+static inline void lt_stream_cork(struct lt_stream *s) {
+    s->corked = true;
+}
+enum lt_err lt_stream_uncork(struct lt_stream *s) __attribute__((warn_unused_result));
+
+// Ends the sending side (shutdown); what is queued must have been sent.
+void lt_stream_shutdown(struct lt_stream *s);
+
+// A socket that begins to connect to `a`. -1 with *e set when that fails at once. Its stream becomes writable when it is
+// decided: see lt_stream_connected().
+int lt_connect_begin(const struct lt_address *a, enum lt_err *e);
+
+// After `drained` of a connecting stream (lt_stream_await_connect): how it went.
+enum lt_err lt_stream_connected(struct lt_stream *s);
+
+// Asks for `drained` once the connection is decided.
+void lt_stream_await_connect(struct lt_stream *s);

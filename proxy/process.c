@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "process.h"
+
+#include "base/clock.h"
+#include "listener.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+// One process, one set of these: workers are made before the first thread starts and live until the last one ended.
+static struct {
+    struct lt_worker *workers;
+    unsigned n;
+    struct lt_worker admin;
+    bool has_admin;
+    atomic_uint connections;
+    atomic_bool started, draining;
+    int ended; // eventfd: counts workers whose loop has ended
+    struct lt_span unix_paths[16];
+    unsigned n_unix_paths;
+} process;
+
+unsigned lt_process_connections(int delta) {
+    return atomic_fetch_add(&process.connections, (unsigned)delta) + (unsigned)delta;
+}
+
+struct lt_worker *lt_process_workers(unsigned *n) {
+    *n = process.n;
+    return process.workers;
+}
+
+struct lt_worker *lt_process_admin(void) {
+    return process.has_admin ? &process.admin : NULL;
+}
+
+void lt_process_worker_ended(void) {
+    uint64_t one = 1;
+    if (write(process.ended, &one, sizeof one) < 0)
+        abort();
+}
+
+void lt_process_look(struct lt_process_view *view) {
+    *view = (struct lt_process_view){
+        .workers = process.n,
+        .started = atomic_load(&process.started),
+        .draining = atomic_load(&process.draining),
+    };
+    int64_t now = lt_clock_mono();
+    for (unsigned i = 0; i < process.n; i++) {
+        int64_t age = now - atomic_load(&process.workers[i].beat);
+        if (age > view->oldest_heartbeat && !view->draining)
+            view->oldest_heartbeat = age;
+    }
+}
+
+static unsigned cpu_count(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static bool open_listener(struct lt_span text, struct lt_worker *workers, unsigned n, bool proxy_header, const char *event) {
+    int fds[256];
+    char error[256], at[LT_ADDRESS_TEXT];
+    struct lt_address bound;
+    if (!lt_listen(text, n, fds, &bound, error, sizeof error)) {
+        fprintf(stderr, "lethe: %s\n", error);
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (!lt_listener_add(&workers[i], fds[i], proxy_header))
+            return false;
+    if (bound.u.sa.sa_family == AF_UNIX && process.n_unix_paths < 16)
+        process.unix_paths[process.n_unix_paths++] = lt_span(text.p + 5, text.n - 5);
+    LT_LOG(LT_LOG_INFO, event, lt_fs("address", lt_address_format(&bound, at)));
+    return true;
+}
+
+static bool make_workers(struct lt_snapshot *s) {
+    const struct lt_top_conf *top = s->core.top;
+    process.n = top->workers ? (unsigned)top->workers : cpu_count();
+    process.workers = calloc(process.n, sizeof *process.workers);
+    process.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!process.workers || process.ended < 0)
+        return false;
+    for (unsigned i = 0; i < process.n; i++)
+        if (!lt_worker_init(&process.workers[i], s, i, false))
+            return false;
+    if (top->admin.n) {
+        process.has_admin = true;
+        if (!lt_worker_init(&process.admin, s, process.n, true) ||
+            !open_listener(top->admin, &process.admin, 1, false, "admin_listening"))
+            return false;
+    }
+    for (unsigned i = 0; i < top->listen.n; i++)
+        if (!open_listener(top->listen.v[i], process.workers, process.n, top->proxy_protocol, "listening"))
+            return false;
+    return true;
+}
+
+static bool start_workers(void) {
+    for (unsigned i = 0; i < process.n; i++)
+        if (!lt_worker_start(&process.workers[i]))
+            return false;
+    if (process.has_admin && !lt_worker_start(&process.admin))
+        return false;
+    atomic_store(&process.started, true);
+    return true;
+}
+
+static void apply_log(const struct lt_snapshot *s) {
+    lt_log_setup((enum lt_log_level)s->core.log->level, (enum lt_log_format)s->core.log->format);
+}
+
+static void reload_all(struct lt_snapshot *(*reload)(void)) {
+    struct lt_snapshot *s = reload();
+    if (!s)
+        return;
+    apply_log(s);
+    for (unsigned i = 0; i < process.n; i++)
+        lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
+    if (process.has_admin)
+        lt_worker_reload(&process.admin, lt_snapshot_ref(s));
+    lt_snapshot_put(s);
+    LT_LOG(LT_LOG_INFO, "reloaded");
+}
+
+static void remove_unix_sockets(void) {
+    for (unsigned i = 0; i < process.n_unix_paths; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%.*s", (int)process.unix_paths[i].n, process.unix_paths[i].p);
+        unlink(path);
+    }
+}
+
+// What still runs is cut off. Sessions are safe: what was not committed was not confirmed to a client either.
+static void end_at_once(const char *why) {
+    LT_LOG(LT_LOG_WARN, "forced_end", lt_fs("why", why));
+    remove_unix_sockets();
+    _exit(0);
+}
+
+static void begin_drain(int64_t limit, int64_t *deadline) {
+    LT_LOG(LT_LOG_INFO, "draining", lt_fn("limit_ms", limit));
+    atomic_store(&process.draining, true);
+    *deadline = lt_clock_mono() + limit;
+    for (unsigned i = 0; i < process.n; i++)
+        lt_worker_drain(&process.workers[i]);
+}
+
+// Waits for signals, and in a drain for the workers' ends or the limit.
+static void main_loop(int signals, int64_t drain_limit, struct lt_snapshot *(*reload)(void)) {
+    int64_t deadline = 0;
+    unsigned ended = 0;
+    while (ended < process.n) {
+        struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = process.ended, .events = POLLIN}};
+        int64_t left = deadline ? deadline - lt_clock_mono() : -1;
+        if (deadline && left <= 0)
+            end_at_once("timeouts.drain");
+        if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+            end_at_once(strerror(errno));
+        uint64_t count;
+        if (fds[1].revents & POLLIN && read(process.ended, &count, sizeof count) == sizeof count)
+            ended += (unsigned)count;
+        struct signalfd_siginfo info;
+        if (!(fds[0].revents & POLLIN) || read(signals, &info, sizeof info) != sizeof info)
+            continue;
+        if (info.ssi_signo == SIGHUP)
+            reload_all(reload);
+        else if (deadline)
+            end_at_once("second signal");
+        else
+            begin_drain(drain_limit, &deadline);
+    }
+}
+
+static void join_all(void) {
+    for (unsigned i = 0; i < process.n; i++)
+        pthread_join(process.workers[i].thread, NULL);
+    if (process.has_admin) {
+        lt_worker_stop(&process.admin);
+        pthread_join(process.admin.thread, NULL);
+    }
+}
+
+static void free_workers(void) {
+    for (unsigned i = 0; process.workers && i < process.n; i++)
+        lt_worker_fini(&process.workers[i]);
+    if (process.has_admin)
+        lt_worker_fini(&process.admin);
+    free(process.workers);
+    remove_unix_sockets();
+}
+
+int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
+    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    apply_log(s);
+    int64_t drain_limit = s->core.timeouts->drain;
+    bool ok = signals >= 0 && make_workers(s) && start_workers();
+    if (ok) {
+        main_loop(signals, drain_limit, reload);
+        join_all();
+        LT_LOG(LT_LOG_INFO, "ended");
+    }
+    free_workers();
+    lt_snapshot_put(s);
+    if (signals >= 0)
+        close(signals);
+    return ok ? 0 : 1;
+}

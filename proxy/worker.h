@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker: one thread, one loop, its listeners, its connections, its counters. Nothing writable is shared with the others.
+#pragma once
+
+#include "conf.h"
+#include "inbox.h"
+#include "module.h"
+
+#include <stdatomic.h>
+
+// A loaded configuration, shared by all workers and counted; the last put frees it.
+struct lt_snapshot {
+    atomic_uint references;
+    struct lt_config config;
+    struct lt_core_conf core;
+    const struct lt_module *const *modules; // NULL-terminated, in pipeline order
+    unsigned n_modules;
+};
+
+struct lt_snapshot *lt_snapshot_ref(struct lt_snapshot *s);
+void lt_snapshot_put(struct lt_snapshot *s);
+
+// One module as one worker runs it under one configuration.
+struct lt_instance {
+    const struct lt_module *module;
+    const void *conf;
+    void *worker;
+    struct lt_metrics *metrics;
+    struct lt_services services; // as given to worker_init; lives as long
+};
+
+// A worker's side of a configuration: a reload makes a new one, running exchanges keep theirs.
+struct lt_generation {
+    unsigned references;
+    struct lt_snapshot *snapshot;
+    struct lt_worker *worker;
+    struct lt_instance *instances; // only the modules in use, in request order
+    unsigned n;
+    struct lt_upstream_pool *pool; // NULL on the admin worker
+};
+
+// A running exchange, or a module's detached work, holds its generation; the last put frees it.
+void lt_generation_get(struct lt_generation *g);
+void lt_generation_put(struct lt_generation *g);
+
+// The core's own counters.
+enum lt_core_metric {
+    LT_M_OK, LT_M_LOCAL, LT_M_REJECTED, LT_M_UPSTREAM_FAILED, LT_M_STORE_FAILED, LT_M_ABORTED,
+    LT_M_REQUEST_SECONDS,
+    LT_M_CLIENTS,
+    LT_M_UPSTREAM_ACTIVE, LT_M_UPSTREAM_IDLE,
+    LT_M_BUFFERS,
+    LT_M_UPSTREAM_RETRIES,
+    LT_M_REJECTS, // + enum lt_h1_reason, then the reasons of our own below
+    LT_M_CORE_COUNT = LT_M_REJECTS + LT_H1_REASONS + 4,
+};
+enum { LT_REJECT_METHOD = LT_H1_REASONS, LT_REJECT_HEAD_TIMEOUT, LT_REJECT_CONNECTIONS, LT_REJECT_PROXY_HEADER };
+
+struct lt_worker {
+    struct lt_loop loop;
+    unsigned index;
+    bool admin;
+    pthread_t thread;
+    struct lt_generation *generation; // the current one
+    struct lt_block_pool blocks;
+    struct lt_buf scratch;            // heads being written; empty between calls
+    struct lt_list clients;
+    unsigned n_clients;
+    unsigned users;                   // references to generations beyond the worker's own
+    struct lt_list listeners;
+    bool draining;
+    struct lt_timer heartbeat;
+    _Atomic int64_t beat;             // lt_clock_mono() of the last heartbeat
+    struct lt_metrics core_metrics;
+    struct lt_metrics *module_metrics; // parallel to snapshot->modules
+    unsigned n_modules;
+    struct lt_buf access;             // access log lines of this turn
+    struct lt_task access_flush;
+    uint64_t id_prefix, id_count;     // request ids
+    struct lt_task apply;             // posted by the main thread: reload, drain, stop
+    _Atomic(struct lt_snapshot *) next; // the configuration to take over, or NULL
+    atomic_bool drain_asked, stop_asked, apply_posted;
+};
+
+// Makes the worker and its first generation: module instances, pool. False: logged.
+bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, bool admin);
+// After the thread has ended (or was never started).
+void lt_worker_fini(struct lt_worker *w);
+// Starts the thread, which runs until it has drained or is asked to stop.
+bool lt_worker_start(struct lt_worker *w);
+
+// From the main thread: takes over a configuration (a reference is handed over), drains, stops.
+void lt_worker_reload(struct lt_worker *w, struct lt_snapshot *s);
+void lt_worker_drain(struct lt_worker *w);
+void lt_worker_stop(struct lt_worker *w);
+
+static inline void lt_worker_count(struct lt_worker *w, unsigned metric, int64_t delta) {
+    lt_metric_add(&w->core_metrics, metric, delta);
+}
+
+extern const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT];
+
+// Ends the loop of a draining worker that has neither clients nor users left. Called when one went.
+void lt_worker_check_drained(struct lt_worker *w);
