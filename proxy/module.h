@@ -75,6 +75,7 @@ struct lt_session {
     struct lt_record *record;   // what the client's token leads to after this exchange
     struct lt_record *previous; // the id moved (rotation): what the old token led to; else NULL
     bool ended;                 // logged out: the record will be a tombstone
+    bool settled;               // a carrier has the content for good already (in on_response): commit with the head, not at the end
 };
 
 // One module's view of one exchange.
@@ -130,7 +131,7 @@ enum lt_verdict lt_call_fail(struct lt_call *c, int status, const char *reason);
 
 // The response's last byte leaves only after every on_end has said NEXT; and the head waits as well as long as the whole answer is
 // small (32 KB): so a redirect is not followed before the session is stored.
-void lt_call_hold(struct lt_call *c);
+void lt_call_hold(struct lt_call *c, bool hold);
 
 // Once a lock is held, the exchange is carried to its end even when the client has left: on_end runs in any case.
-void lt_call_must_finish(struct lt_call *c);
+void lt_call_must_finish(struct lt_call *c, bool must);

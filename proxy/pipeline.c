@@ -162,12 +162,12 @@ void lt_call_set_session(struct lt_call *c, struct lt_session *s) {
     c->x->session = s;
 }
 
-void lt_call_hold(struct lt_call *c) {
-    c->x->hold = true;
+void lt_call_hold(struct lt_call *c, bool hold) {
+    c->x->hold = hold;
 }
 
-void lt_call_must_finish(struct lt_call *c) {
-    c->x->must_finish = true;
+void lt_call_must_finish(struct lt_call *c, bool must) {
+    c->x->must_finish = must;
 }
 
 enum lt_verdict lt_call_reply(struct lt_call *c, int status, const char *type, struct lt_span body) {

@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/session/jar.h"
 
-static bool is_ours(const struct lt_cookie *c, struct lt_span token_name, const struct lt_option_list *names) {
-    return lt_span_eq(c->name, token_name) || cookie_kind(c->name, names) != COOKIE_OTHER;
+enum { MAX_AGE_S = 400 * 24 * 3600 }; // browsers cut longer ones to this (RFC 6265bis section 5.5)
+
+enum piece { PIECE_OTHER, PIECE_APP, PIECE_TOKEN, PIECE_TOKEN_OTHER };
+
+static enum piece piece_of(struct lt_span name, struct lt_span token_name, bool secure, const struct lt_option_list *names) {
+    static const struct lt_span prefix = {"__Host-", 7};
+    bool prefixed = lt_span_starts(name, prefix);
+    if (prefixed && lt_span_eq(lt_span(name.p + prefix.n, name.n - prefix.n), token_name))
+        return secure ? PIECE_TOKEN : PIECE_TOKEN_OTHER;
+    if (lt_span_eq(name, token_name))
+        return secure ? PIECE_TOKEN_OTHER : PIECE_TOKEN;
+    return cookie_kind(name, names) == COOKIE_OTHER ? PIECE_OTHER : PIECE_APP;
 }
 
 // The field without our pieces: each kept piece with the separator that stood before it.
 static bool strip_field(struct lt_header *f, struct lt_arena *arena, const struct lt_option_list *names,
-                        struct lt_span token_name, struct lt_span *token) {
+                        struct lt_span token_name, bool secure, struct lt_span *token) {
     struct lt_span rest = f->value;
     struct lt_cookie c;
     bool hit = false;
     while (!hit && lt_cookie_next(&rest, &c))
-        hit = is_ours(&c, token_name, names);
+        hit = piece_of(c.name, token_name, secure, names) != PIECE_OTHER;
     if (!hit)
         return true;
     char *out = lt_arena_alloc(arena, f->value.n + 1);
@@ -22,10 +32,10 @@ static bool strip_field(struct lt_header *f, struct lt_arena *arena, const struc
     const char *from = f->value.p; // where the separator of the next piece begins
     for (rest = f->value; lt_cookie_next(&rest, &c);) {
         const char *end = c.raw.p + c.raw.n;
-        if (lt_span_eq(c.name, token_name)) {
-            if (token->n == 0)
-                *token = c.value;
-        } else if (cookie_kind(c.name, names) == COOKIE_OTHER) {
+        enum piece piece = piece_of(c.name, token_name, secure, names);
+        if (piece == PIECE_TOKEN && token->n == 0)
+            *token = c.value;
+        if (piece == PIECE_OTHER) {
             const char *begin = n == 0 ? c.raw.p : from;
             memcpy(out + n, begin, (size_t)(end - begin));
             n += (size_t)(end - begin);
@@ -40,10 +50,10 @@ static bool strip_field(struct lt_header *f, struct lt_arena *arena, const struc
 }
 
 bool jar_strip_request(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_option_list *names,
-                       struct lt_span token_name, struct lt_span *token) {
+                       struct lt_span token_name, bool secure, struct lt_span *token) {
     *token = lt_span(NULL, 0);
     for (struct lt_header *f = NULL; (f = lt_headers_next(&request->headers, LT_HDR_COOKIE, f));)
-        if (!strip_field(f, arena, names, token_name, token))
+        if (!strip_field(f, arena, names, token_name, secure, token))
             return false;
     return true;
 }
@@ -69,49 +79,59 @@ bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struc
     return f || lt_headers_add(&request->headers, lt_hdr_name(LT_HDR_COOKIE), all);
 }
 
-bool jar_touched(const struct lt_h1_head *response, const struct lt_option_list *names) {
-    struct lt_set_cookie c;
-    for (struct lt_header *f = NULL; (f = lt_headers_next(&response->headers, LT_HDR_SET_COOKIE, f));)
-        if (lt_set_cookie_parse(f->value, &c) && cookie_kind(c.name, names) != COOKIE_OTHER)
-            return true;
-    return false;
+void jar_take_response(struct lt_h1_head *response, const struct lt_option_list *names, struct jar_changes *changes) {
+    changes->n = 0;
+    changes->overflow = false;
+    for (struct lt_header *f = NULL; (f = lt_headers_next(&response->headers, LT_HDR_SET_COOKIE, f));) {
+        struct lt_set_cookie c;
+        if (!lt_set_cookie_parse(f->value, &c) || cookie_kind(c.name, names) == COOKIE_OTHER)
+            continue;
+        f->dropped = true;
+        if (changes->n < JAR_CHANGES)
+            changes->v[changes->n++] = c;
+        else
+            changes->overflow = true;
+    }
 }
 
-static void take_one(const struct lt_set_cookie *c, enum cookie_kind kind, struct lt_record *record, int64_t now,
-                     struct jar_changes *changes) {
+static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, const struct lt_option_list *names, int64_t now,
+                      struct jar_result *result) {
     if (lt_set_cookie_deletes(c, now)) {
-        changes->deleted += lt_record_drop_cookie(record, c->name, c->path);
+        result->deleted += lt_record_drop_cookie(record, c->name, c->path);
         return;
     }
     const struct lt_record_cookie *old = lt_record_cookie(record, c->name);
-    if (kind == COOKIE_ID && old && !lt_span_eq(old->value, c->value))
-        changes->moved = true;
+    if (cookie_kind(c->name, names) == COOKIE_ID && old && !lt_span_eq(old->value, c->value))
+        result->moved = true;
+    int64_t age = c->max_age < MAX_AGE_S ? c->max_age : MAX_AGE_S;
     struct lt_record_cookie fresh = {
         .name = c->name,
         .value = c->value,
         .path = c->path,
         .domain = c->domain,
-        .expires = c->has_max_age ? now + c->max_age * 1000 : c->has_expires ? c->expires : 0,
+        .expires = c->has_max_age ? now + age * 1000 : c->has_expires ? c->expires : 0,
         .secure = c->secure,
         .http_only = c->http_only,
     };
-    changes->set++;
+    result->set++;
     if (!lt_record_set_cookie(record, &fresh))
-        changes->failed = true;
+        result->failed = true;
 }
 
-struct jar_changes jar_take_response(struct lt_h1_head *response, struct lt_record *record,
-                                     const struct lt_option_list *names, int64_t now) {
-    struct jar_changes changes = {0};
-    struct lt_set_cookie c;
-    for (struct lt_header *f = NULL; (f = lt_headers_next(&response->headers, LT_HDR_SET_COOKIE, f));) {
-        enum cookie_kind kind = lt_set_cookie_parse(f->value, &c) ? cookie_kind(c.name, names) : COOKIE_OTHER;
-        if (kind == COOKIE_OTHER)
-            continue;
-        take_one(&c, kind, record, now, &changes);
-        f->dropped = true;
-    }
-    return changes;
+struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record, const struct lt_option_list *names,
+                            int64_t now) {
+    struct jar_result result = {.failed = changes->overflow};
+    for (unsigned i = 0; i < changes->n; i++)
+        apply_one(&changes->v[i], record, names, now, &result);
+    return result;
+}
+
+int64_t jar_persists_until(const struct lt_record *record) {
+    int64_t until = 0;
+    for (unsigned i = 0; i < record->n_cookies; i++)
+        if (record->cookies[i].expires > until)
+            until = record->cookies[i].expires;
+    return until;
 }
 
 // Where ";jsessionid=" begins and its value ends; false: it is not there.

@@ -6,26 +6,37 @@
 #include "module.h"
 #include "modules/session/names.h"
 
-// Takes our own cookies and the application's session cookies out of a request's Cookie fields; all others stay byte for byte, in
-// order. The first value of the cookie `token_name` is returned in *token (a slice of the request; empty: none). False: no memory.
+enum { JAR_CHANGES = 16 }; // session cookies of one answer
+
+// Takes the application's session cookies and our own (`token_name`, plain and with the __Host- prefix) out of a request's Cookie
+// fields; all others stay byte for byte, in order. The first value of our cookie in the spelling that counts (`secure`: the
+// prefixed one) is returned in *token (a slice of the request; empty: none). False: no memory.
 bool jar_strip_request(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_option_list *names,
-                       struct lt_span token_name, struct lt_span *token);
+                       struct lt_span token_name, bool secure, struct lt_span *token);
 
 // Puts the jar's cookies that match the request's path into the Cookie field. False: no memory.
 bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_record *record);
 
+// The session cookies that an answer sets or deletes, taken out of it; slices of the answer.
 struct jar_changes {
-    unsigned set, deleted; // session cookies in the answer
+    struct lt_set_cookie v[JAR_CHANGES];
+    unsigned n;
+    bool overflow; // there were more
+};
+void jar_take_response(struct lt_h1_head *response, const struct lt_option_list *names, struct jar_changes *changes);
+
+struct jar_result {
+    unsigned set, deleted; // cookies
     bool moved;            // an id has a new value where the jar had another one
     bool failed;           // no memory, or the jar is full
 };
 
-// Takes the application's session cookies out of an answer and into `record`.
-struct jar_changes jar_take_response(struct lt_h1_head *response, struct lt_record *record,
-                                     const struct lt_option_list *names, int64_t now);
+// Brings the changes into a record.
+struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record, const struct lt_option_list *names,
+                            int64_t now);
 
-// Does the answer set or delete any session cookie?
-bool jar_touched(const struct lt_h1_head *response, const struct lt_option_list *names);
+// When the last of the jar's cookies that outlive the browser ends (wall ms); 0: none does.
+int64_t jar_persists_until(const struct lt_record *record);
 
 // Takes ";jsessionid=…" out of the request's path, and out of an answer's Location. False: no memory.
 bool jar_strip_path(struct lt_h1_head *request, struct lt_arena *arena);

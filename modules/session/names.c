@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/session/names.h"
 
-static const struct {
-    const char *name;
-    enum cookie_kind kind;
-} known[] = {
-    {"PHPSESSID", COOKIE_ID},
-    {"JSESSIONID", COOKIE_ID},
-    {"connect.sid", COOKIE_ID},
-    {"sails.sid", COOKIE_ID},
-    {"beegosessionID", COOKIE_ID},
-    {"session_id", COOKIE_ID}, // CherryPy
-    {"sessionid", COOKIE_ID},  // Django
-    {"ASP.NET_SessionId", COOKIE_ID},
-    {".AspNetCore.Session", COOKIE_ID},
-    {"plack_session", COOKIE_ID},
-    {"dancer.session", COOKIE_ID},
-    {"CGISESSID", COOKIE_ID},
-    {"rack.session", COOKIE_REISSUED},
-    {"laravel_session", COOKIE_REISSUED}, // the id encrypted anew each time
-    {"ci_session", COOKIE_REISSUED},      // set with every answer; its id rotates by itself
-};
-
-static bool matches(struct lt_span name, struct lt_span pattern) {
+static bool pattern_matches(struct lt_span pattern, struct lt_span text) {
     if (pattern.n && pattern.p[pattern.n - 1] == '*')
-        return lt_span_starts(name, lt_span(pattern.p, pattern.n - 1));
-    return lt_span_eq(name, pattern);
+        return lt_span_starts(text, lt_span(pattern.p, pattern.n - 1));
+    if (pattern.n && pattern.p[0] == '*')
+        return text.n >= pattern.n - 1 && memcmp(text.p + text.n - (pattern.n - 1), pattern.p + 1, pattern.n - 1) == 0;
+    return lt_span_eq(text, pattern);
 }
 
-enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *extra) {
-    for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
-        if (lt_span_eq(name, lt_span_cstr(known[i].name)))
-            return known[i].kind;
-    for (unsigned i = 0; i < extra->n; i++)
-        if (matches(name, extra->v[i]))
-            return extra->v[i].n == 1 ? COOKIE_REISSUED : COOKIE_ID;
-    return COOKIE_OTHER;
+bool pattern_list_matches(const struct lt_option_list *patterns, struct lt_span text) {
+    for (unsigned i = 0; i < patterns->n; i++)
+        if (pattern_matches(patterns->v[i], text))
+            return true;
+    return false;
+}
+
+// The session, or its id encrypted anew, travels in the value itself: each answer has another one.
+static bool is_reissued(struct lt_span name) {
+    static const char *const names[] = {"rack.session", "laravel_session", "ci_session"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (lt_span_eq(name, lt_span_cstr(names[i])))
+            return true;
+    return false;
+}
+
+enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *names) {
+    bool by_name = false, by_star = false;
+    for (unsigned i = 0; i < names->n; i++) {
+        if (lt_span_eq(names->v[i], LT_S("*")))
+            by_star = true;
+        else
+            by_name = by_name || pattern_matches(names->v[i], name);
+    }
+    if (!by_name && !by_star)
+        return COOKIE_OTHER;
+    return is_reissued(name) || !by_name ? COOKIE_REISSUED : COOKIE_ID;
 }

@@ -4,11 +4,19 @@
 
 #include "config/option.h"
 
+// The default of the option session.cookies: the frameworks whose sessions live in memory or in files (FACTS section 2).
+#define SESSION_COOKIE_NAMES                                                                                           \
+    "PHPSESSID, JSESSIONID, connect.sid, sails.sid, beegosessionID, session_id, sessionid, ASP.NET_SessionId, "        \
+    ".AspNetCore.Session, plack_session, dancer.session, CGISESSID, rack.session, laravel_session, ci_session"
+
 enum cookie_kind {
     COOKIE_OTHER,    // not a session's: passes byte for byte
     COOKIE_ID,       // an id: a new value is a new session id (login), the client's token changes with it
     COOKIE_REISSUED, // set anew by every answer, or no plain id: kept in the jar, but a new value means nothing
 };
 
-// `extra`: the option session.cookies; the entry "*" takes in every cookie. "name" or "prefix*".
-enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *extra);
+// `names`: the option session.cookies: "name", "prefix*", or "*" for every cookie.
+enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *names);
+
+// Does `text` match one of the patterns: "exact", "prefix*", "*suffix"?
+bool pattern_list_matches(const struct lt_option_list *patterns, struct lt_span text);

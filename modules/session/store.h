@@ -12,15 +12,17 @@ enum store_result {
     STORE_MISS,   // no such record
     STORE_ENDED,  // a tombstone: it was logged out
     STORE_BUSY,   // another exchange holds the lock
-    STORE_FENCED, // somebody with a newer fence has taken over: nothing was written
+    STORE_FENCED, // somebody else has taken over, or written: nothing was written
     STORE_DOWN,   // the store did not answer in time, or not at all
 };
 
 enum store_kind {
     STORE_LOAD,    // reads, slides the idle limit, takes the lock when `lease` is set
     STORE_CREATE,  // writes a new record, locked when `lease` is set
-    STORE_SAVE,    // writes; with `fence` only when no newer one was given out; gives the lock back when `release`
-    STORE_END,     // leaves a tombstone for `ttl`, gives the lock back
+    STORE_SAVE,    // writes, unless a newer `fence` was given out (without `lease`: unless anybody wrote since LOAD); gives the lock
+                   // back when `release`
+    STORE_END,     // leaves a tombstone for `ttl`, whoever holds the lock; gives ours back
+    STORE_EXPIRE,  // brings the record's absolute end forward to `expires`
     STORE_RENEW,   // prolongs the lease
     STORE_RELEASE, // gives the lock back if it is still the owner's
     STORE_KINDS,
@@ -31,7 +33,7 @@ struct store_op {
     char hash[LT_TOKEN_HASH_TEXT + 1];
     char owner[33];      // of the lock: random, one an exchange
     int64_t lease;       // ms; 0: without lock
-    uint64_t fence;      // SAVE: the one that LOAD or CREATE gave; 0: without lock
+    uint64_t fence;      // SAVE: the one that LOAD or CREATE gave
     int64_t ttl;         // ms from now that the record may idle
     int64_t expires;     // wall ms, the record's absolute end
     bool release;
@@ -39,6 +41,7 @@ struct store_op {
     enum store_result result;
     void (*done)(struct store_op *op);
     void *user;          // for `done`
+    struct lt_task later; // for `done`, too
     // private to the store
     struct lt_redis_call call;
     struct store *store;

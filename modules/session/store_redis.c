@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions in Redis. A record is a hash  <prefix>:{<token's hash>}  with the fields
-//   d  the sealed record; empty is a tombstone      e  its absolute end, wall ms      f  the last fence that was given out
+//   d  the sealed record; empty is a tombstone      e  its absolute end, wall ms
+//   f  the last fence that was given out, or without locks the version
 // and a lock  <prefix>:{<token's hash>}:lock  whose value is its owner. The braces keep both in one slot of a cluster.
 // Every operation is one script and one round trip, and may be repeated without harm when an answer was lost.
 #include "modules/session/store.h"
@@ -14,18 +15,18 @@
 
 // ARGV: owner lease ttl now
 static const char load_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'e')\n"
+    "local v = redis.call('HMGET', KEYS[1], 'd', 'e', 'f')\n"
     "if not v[1] then return {'miss'} end\n"
     "if v[1] == '' then return {'ended'} end\n"
-    "local fence = 0\n"
+    "local ttl = math.min(tonumber(ARGV[3]), tonumber(v[2]) - tonumber(ARGV[4]))\n"
+    "if ttl <= 0 then redis.call('DEL', KEYS[1], KEYS[2]) return {'miss'} end\n"
+    "local fence = tonumber(v[3])\n"
     "if ARGV[2] ~= '0' then\n"
     "  if not redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2], 'NX') and redis.call('GET', KEYS[2]) ~= ARGV[1] then\n"
     "    return {'busy'}\n"
     "  end\n"
     "  fence = redis.call('HINCRBY', KEYS[1], 'f', 1)\n"
     "end\n"
-    "local ttl = math.min(tonumber(ARGV[3]), tonumber(v[2]) - tonumber(ARGV[4]))\n"
-    "if ttl <= 0 then redis.call('DEL', KEYS[1], KEYS[2]) return {'miss'} end\n"
     "if redis.call('PTTL', KEYS[1]) < ttl * 0.95 then redis.call('PEXPIRE', KEYS[1], ttl) end\n"
     "return {'ok', v[1], fence}\n";
 
@@ -36,26 +37,35 @@ static const char create_script[] =
     "if ARGV[2] ~= '0' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end\n"
     "return {'ok', '', 1}\n";
 
-// ARGV: owner lease ttl now data expires fence release
+// ARGV: owner lease ttl now data expires fence release. With a lease the fence must be the newest; without, it is the version that
+// was loaded: who wrote in between wins, and the caller loads again.
 static const char save_script[] =
     "local v = redis.call('HMGET', KEYS[1], 'd', 'f')\n"
     "if v[1] == '' then return {'ended'} end\n"
-    "if ARGV[7] ~= '0' and v[2] and tonumber(v[2]) > tonumber(ARGV[7]) then return {'fenced'} end\n"
+    "local newest, fence = tonumber(v[2] or ARGV[7]), tonumber(ARGV[7])\n"
+    "if newest > fence or (ARGV[2] == '0' and newest ~= fence) then return {'fenced'} end\n"
+    "if ARGV[2] == '0' then newest = newest + 1 end\n"
     "local ttl = math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))\n"
     "if ttl <= 0 then redis.call('DEL', KEYS[1]) else\n"
-    "  redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', ARGV[6], 'f', v[2] or ARGV[7])\n"
+    "  redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', ARGV[6], 'f', newest)\n"
     "  redis.call('PEXPIRE', KEYS[1], ttl)\n"
     "end\n"
     "if ARGV[8] == '1' and redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
     "return {'ok'}\n";
 
-// ARGV: owner lease ttl now data expires fence
+// ARGV: owner lease ttl. Whoever holds the lock meanwhile: a logout is final, and his write will find the tombstone.
 static const char end_script[] =
-    "local f = redis.call('HGET', KEYS[1], 'f')\n"
-    "if ARGV[7] ~= '0' and f and tonumber(f) > tonumber(ARGV[7]) then return {'fenced'} end\n"
     "redis.call('HSET', KEYS[1], 'd', '', 'e', '0')\n"
     "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
     "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
+    "return {'ok'}\n";
+
+// ARGV: owner lease ttl now data expires
+static const char expire_script[] =
+    "local e = redis.call('HGET', KEYS[1], 'e')\n"
+    "if not e or tonumber(e) <= tonumber(ARGV[6]) then return {'ok'} end\n"
+    "redis.call('HSET', KEYS[1], 'e', ARGV[6])\n"
+    "redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))))\n"
     "return {'ok'}\n";
 
 // ARGV: owner lease
@@ -75,6 +85,7 @@ static const struct script {
     [STORE_CREATE] = {create_script, sizeof create_script - 1},
     [STORE_SAVE] = {save_script, sizeof save_script - 1},
     [STORE_END] = {end_script, sizeof end_script - 1},
+    [STORE_EXPIRE] = {expire_script, sizeof expire_script - 1},
     [STORE_RENEW] = {renew_script, sizeof renew_script - 1},
     [STORE_RELEASE] = {release_script, sizeof release_script - 1},
 };

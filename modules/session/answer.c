@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The answer's side: session cookies go into the record, the client gets a token when there is a new one.
+#include "modules/session/state.h"
+
+#include "base/clock.h"
+#include "modules/session/sealed.h"
+
+enum { TRIES = 4 };
+
+static enum lt_verdict decide(struct lt_call *c);
+
+// --- the client's cookie ---
+
+static enum lt_verdict set_cookie(struct lt_call *c, struct lt_span value, int64_t max_age) {
+    struct lt_span name = session_conf(c)->cookie_name;
+    bool https = lt_call_is_https(c);
+    struct lt_arena *arena = lt_call_arena(c);
+    struct lt_span age = max_age < 0 ? LT_S("") : lt_arena_printf(arena, "; Max-Age=%lld", (long long)max_age);
+    struct lt_span text = lt_arena_printf(arena, "%s%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%.*s", https ? "__Host-" : "",
+                                          (int)name.n, name.p, (int)value.n, value.n ? value.p : "", https ? "; Secure" : "",
+                                          (int)age.n, age.p);
+    bool ok = age.p && text.p && lt_headers_add(&lt_call_response(c)->headers, lt_hdr_name(LT_HDR_SET_COOKIE), text);
+    return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
+}
+
+// The token's cookie lives as long as the application's own would: with the browser, or for some time.
+static enum lt_verdict give_cookie(struct lt_call *c, struct lt_span value) {
+    struct session_call *st = c->state;
+    int64_t until = jar_persists_until(st->session.record), now = lt_clock_wall();
+    return set_cookie(c, value, until > now ? (until - now) / 1000 : -1);
+}
+
+static enum lt_verdict give_token(struct lt_call *c) {
+    struct session_call *st = c->state;
+    char text[LT_TOKEN_TEXT + 1];
+    lt_token_format(&st->at.token, text);
+    return give_cookie(c, lt_span_cstr(text));
+}
+
+// --- sealed: the cookie is the record ---
+
+static enum lt_verdict give_sealed(struct lt_call *c) {
+    struct session_call *st = c->state;
+    bool too_large;
+    st->session.record->used = lt_clock_wall();
+    struct lt_span value = sealed_make(&session_worker(c)->ring, session_conf(c)->cookie_name, st->session.record,
+                                       lt_call_arena(c), &too_large);
+    if (value.p)
+        return give_cookie(c, value);
+    if (too_large)
+        LT_LOG(LT_LOG_ERROR, "session_too_large", lt_f("id", lt_call_id(c)),
+               lt_fs("do", "keep sessions in Redis (option \"store\"): this one does not fit into a cookie"));
+    return lt_call_fail(c, 503, too_large ? "session_too_large" : "memory");
+}
+
+// The idle limit slides, not more often than every twentieth of it.
+static enum lt_verdict refresh_sealed(struct lt_call *c) {
+    struct session_call *st = c->state;
+    struct lt_record *r = st->session.record;
+    if (session_worker(c)->store || !r || lt_clock_wall() - r->used < session_conf(c)->idle_ttl / 20)
+        return LT_NEXT;
+    return give_sealed(c);
+}
+
+// --- Redis ---
+
+static enum lt_verdict lost(struct lt_call *c, const char *reason) {
+    session_count(c, M_LOST);
+    return lt_call_fail(c, 503, reason);
+}
+
+static enum lt_verdict shortened(struct lt_call *c) {
+    return session_result(c)->result == STORE_DOWN ? lost(c, "store_unavailable") : LT_NEXT;
+}
+
+static enum lt_verdict created(struct lt_call *c) {
+    struct session_call *st = c->state;
+    if (session_result(c)->result != STORE_OK)
+        return lost(c, "store_unavailable");
+    st->fence = session_result(c)->fence;
+    if (session_worker(c)->services->carriers) {
+        st->locked = true;
+        session_lease_begin(c);
+        lt_call_must_finish(c, true);
+        lt_call_hold(c, true);
+    }
+    lt_call_set_session(c, &st->session);
+    session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
+    enum lt_verdict v = give_token(c);
+    if (v != LT_NEXT || !st->session.previous || st->was_locked)
+        return v;
+    return session_op(c, STORE_EXPIRE, &st->was, NULL, lt_clock_wall() + session_conf(c)->rotate_grace, shortened);
+}
+
+static enum lt_verdict create(struct lt_call *c) {
+    struct session_call *st = c->state;
+    struct lt_record *r = st->session.record;
+    if (!session_worker(c)->store) {
+        session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
+        return give_sealed(c);
+    }
+    if (!lt_token_new(&st->at.token) || !session_name(c, &st->at))
+        return lt_call_fail(c, 503, "randomness");
+    r->used = lt_clock_wall();
+    return session_op(c, STORE_CREATE, &st->at, r, session_expires(c, r), created);
+}
+
+static enum lt_verdict ended(struct lt_call *c) {
+    return session_result(c)->result == STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
+}
+
+static enum lt_verdict end(struct lt_call *c) {
+    struct session_call *st = c->state;
+    st->session.ended = true;
+    enum lt_verdict v = set_cookie(c, LT_S(""), 0);
+    if (v != LT_NEXT || !session_worker(c)->store || session_worker(c)->services->carriers)
+        return v; // with carriers at the end, under the lock
+    session_count(c, M_ENDED);
+    return session_op(c, STORE_END, &st->at, NULL, session_expires(c, st->session.record), ended);
+}
+
+// Somebody has written in between (there is no lock without carriers): the changes are made again, to what is there now.
+static enum lt_verdict reloaded(struct lt_call *c) {
+    struct session_call *st = c->state;
+    enum store_result result = session_result(c)->result;
+    if (result == STORE_MISS || result == STORE_ENDED)
+        return LT_NEXT; // logged out meanwhile
+    struct lt_record *fresh = result == STORE_OK ? session_record(c) : NULL;
+    if (!fresh)
+        return lost(c, "store_unavailable");
+    st->fence = session_result(c)->fence;
+    lt_record_free(st->session.record);
+    st->session.record = fresh;
+    return decide(c);
+}
+
+static enum lt_verdict updated(struct lt_call *c) {
+    struct session_call *st = c->state;
+    enum store_result result = session_result(c)->result;
+    if (result == STORE_FENCED && ++st->tries < TRIES)
+        return session_op(c, STORE_LOAD, &st->at, NULL, 0, reloaded);
+    return result == STORE_OK || result == STORE_ENDED
+               ? LT_NEXT
+               : lost(c, result == STORE_FENCED ? "session_conflict" : "store_unavailable");
+}
+
+static enum lt_verdict update(struct lt_call *c) {
+    struct session_call *st = c->state;
+    struct lt_record *r = st->session.record;
+    if (!session_worker(c)->store)
+        return give_sealed(c);
+    enum lt_verdict v = jar_persists_until(r) && st->tries == 0 ? give_token(c) : LT_NEXT;
+    if (v != LT_NEXT || session_worker(c)->services->carriers || !r->changed)
+        return v; // with carriers at the end, with the content
+    r->used = lt_clock_wall();
+    return session_op(c, STORE_SAVE, &st->at, r, session_expires(c, r), updated);
+}
+
+// The session moves to a new token; the old one leads to the old id for a while.
+static enum lt_verdict rotate(struct lt_call *c, struct lt_record *next) {
+    struct session_call *st = c->state;
+    st->session.previous = st->session.record;
+    st->session.record = next;
+    st->was = st->at;
+    st->was_fence = st->fence;
+    st->was_locked = st->locked;
+    st->locked = false;
+    return create(c);
+}
+
+// What the session cookies of this answer mean.
+static enum lt_verdict decide(struct lt_call *c) {
+    struct session_call *st = c->state;
+    struct lt_record *old = st->session.record;
+    struct lt_record *next = old ? lt_record_copy(old) : lt_record_new(lt_clock_wall());
+    if (!next)
+        return lt_call_fail(c, 503, "memory");
+    struct jar_result r = jar_apply(&st->changes, next, &session_conf(c)->cookies, lt_clock_wall());
+    if (r.failed || (!old && r.set == 0)) {
+        lt_record_free(next);
+        return r.failed ? lt_call_fail(c, 503, "session_jar_full") : LT_NEXT;
+    }
+    if (old && r.moved)
+        return rotate(c, next);
+    lt_record_free(old);
+    st->session.record = next;
+    if (!old)
+        return create(c);
+    return next->n_cookies == 0 && r.deleted ? end(c) : update(c);
+}
+
+// A carrier has all that there will be (an event stream, a WebSocket): nothing is held up to the end of that.
+static enum lt_verdict settled(struct lt_call *c) {
+    struct session_call *st = c->state;
+    session_lease_end(c);
+    session_unlock(c);
+    lock_leave(&session_worker(c)->queue, &st->place);
+    lt_call_hold(c, false);
+    lt_call_must_finish(c, false);
+    return LT_NEXT;
+}
+
+enum lt_verdict session_on_response(struct lt_call *c) {
+    struct session_call *st = c->state;
+    const struct session_conf *conf = session_conf(c);
+    struct lt_h1_head *response = lt_call_response(c);
+    if (!jar_strip_location(response, lt_call_arena(c)))
+        return lt_call_fail(c, 503, "memory");
+    jar_take_response(response, &conf->cookies, &st->changes);
+    if (st->exempt)
+        return LT_NEXT;
+    if (st->session.settled)
+        return session_commit(c, settled);
+    return st->changes.n ? decide(c) : refresh_sealed(c);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// With carriers: what the request has made of the session is in the store before the client sees the end of the answer.
+#include "modules/session/state.h"
+
+#include "base/clock.h"
+
+static enum lt_verdict commit_previous(struct lt_call *c);
+
+static enum lt_verdict done(struct lt_call *c) {
+    struct session_call *st = c->state;
+    return st->committed(c);
+}
+
+// The writes of a commit are lost: the client must see that.
+static enum lt_verdict failed(struct lt_call *c, enum store_result result) {
+    session_count(c, M_LOST);
+    if (result != STORE_FENCED)
+        return lt_call_fail(c, 503, "store_unavailable");
+    session_count(c, M_FENCED);
+    return lt_call_fail(c, 503, "session_lease_lost");
+}
+
+static enum lt_verdict previous_saved(struct lt_call *c) {
+    struct session_call *st = c->state;
+    enum store_result result = session_result(c)->result;
+    st->was_locked = result != STORE_OK && st->was_locked;
+    return result == STORE_OK || result == STORE_ENDED ? done(c) : failed(c, result);
+}
+
+static enum lt_verdict commit_previous(struct lt_call *c) {
+    struct session_call *st = c->state;
+    struct lt_record *r = st->session.previous;
+    if (!r || !st->was_locked)
+        return done(c);
+    int64_t grace = lt_clock_wall() + session_conf(c)->rotate_grace, end = session_expires(c, r);
+    return session_op(c, STORE_SAVE, &st->was, r, grace < end ? grace : end, previous_saved);
+}
+
+static enum lt_verdict saved(struct lt_call *c) {
+    struct session_call *st = c->state;
+    enum store_result result = session_result(c)->result;
+    st->locked = result != STORE_OK && st->locked;
+    // ENDED: it was logged out while this request ran, and stays so.
+    return result == STORE_OK || result == STORE_ENDED ? commit_previous(c) : failed(c, result);
+}
+
+// Nothing was to be written: a lock that cannot be given back now ends with its lease.
+static enum lt_verdict released(struct lt_call *c) {
+    struct session_call *st = c->state;
+    st->locked = session_result(c)->result != STORE_OK;
+    return commit_previous(c);
+}
+
+enum lt_verdict session_commit(struct lt_call *c, lt_hook_fn *then) {
+    struct session_call *st = c->state;
+    struct lt_record *r = st->session.record;
+    if (!r || !st->locked || st->committed)
+        return then(c);
+    st->committed = then;
+    if (st->session.ended) {
+        session_count(c, M_ENDED);
+        return session_op(c, STORE_END, &st->at, NULL, session_expires(c, r), saved);
+    }
+    if (!r->changed)
+        return session_op(c, STORE_RELEASE, &st->at, NULL, 0, released);
+    r->used = lt_clock_wall();
+    return session_op(c, STORE_SAVE, &st->at, r, session_expires(c, r), saved);
+}
+
+static enum lt_verdict next(struct lt_call *c) {
+    session_lease_end(c);
+    return LT_NEXT;
+}
+
+enum lt_verdict session_on_end(struct lt_call *c) {
+    return session_commit(c, next);
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/session/session.h"
+
+#include "modules/session/keys.h"
+#include "modules/session/names.h"
+#include "modules/session/state.h"
+
+#include <stdio.h>
+
+#define AT(field) offsetof(struct session_conf, field)
+#define SECOND 1000
+#define HOUR (3600 * (int64_t)SECOND)
+
+static const char *check_name(struct lt_span name) {
+    return lt_token_ok(name) && !lt_span_starts(name, LT_S("__")) ? NULL : "write a cookie name such as \"lethe\"";
+}
+
+static const char *check_prefix(struct lt_span prefix) {
+    for (size_t i = 0; i < prefix.n; i++)
+        if ((unsigned char)prefix.p[i] <= ' ' || memchr("{}", prefix.p[i], 2))
+            return "write a word without blanks or braces such as \"lethe\"";
+    return prefix.n && prefix.n <= 48 ? NULL : "write 1 to 48 characters such as \"lethe\"";
+}
+
+static const struct lt_option options[] = {
+    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = SESSION_COOKIE_NAMES, .min = 1, .max = 64,
+     .unit = "names",
+     .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the server; the client "
+            "gets one opaque token instead."},
+    {.name = "idle_ttl", .type = LT_OPT_DURATION, .offset = AT(idle_ttl), .fallback = "30m", .min = SECOND,
+     .max = 400 * 24 * HOUR, .doc = "A session that was not used for this long is over."},
+    {.name = "absolute_ttl", .type = LT_OPT_DURATION, .offset = AT(absolute_ttl), .fallback = "12h", .min = SECOND,
+     .max = 400 * 24 * HOUR, .doc = "A session is over this long after its beginning, used or not."},
+    {.name = "rotate_grace", .type = LT_OPT_DURATION, .offset = AT(rotate_grace), .fallback = "30s", .min = 1,
+     .max = HOUR,
+     .doc = "When the application gives a session a new id (at login), how long the old token still leads to the old id: for requests "
+            "that are on their way."},
+    {.name = "cookie_name", .type = LT_OPT_STRING, .offset = AT(cookie_name), .fallback = "lethe", .unit = "name",
+     .check = check_name, .doc = "The name of lethe's own cookie; over HTTPS it gets the prefix `__Host-`."},
+    {.name = "exempt", .type = LT_OPT_LIST, .offset = AT(exempt), .fallback = "", .max = 64, .unit = "paths",
+     .doc = "Paths that never need the session (`/static/*`, `*.css`): no look-up, no lock, no session cookie in either direction."},
+    {.name = "lock_ttl", .type = LT_OPT_DURATION, .offset = AT(lock_ttl), .fallback = "15s", .min = 300, .max = HOUR,
+     .doc = "With a state carrier, one request at a time works on a session. The lease is renewed while the request runs; after a crash "
+            "of its holder the next one waits at most this long."},
+    {.name = "lock_wait", .type = LT_OPT_DURATION, .offset = AT(lock_wait), .fallback = "30s", .min = 0, .max = HOUR,
+     .doc = "How long a request waits for its turn; then 503, never an unlocked run."},
+    {.name = "store_timeout", .type = LT_OPT_DURATION, .offset = AT(store_timeout), .fallback = "900ms", .min = 10,
+     .max = 60 * SECOND, .doc = "How long one operation of the store may take, connecting included; then 503."},
+    {.name = "prefix", .type = LT_OPT_STRING, .offset = AT(prefix), .fallback = "lethe", .unit = "word", .check = check_prefix,
+     .doc = "Begins every key in Redis, and sets the applications of one Redis apart: a token of one is nothing to another."},
+};
+
+#define SESSIONS(event) {"lethe_sessions_total", "Sessions by what happened to them.", LT_COUNTER, "event=\"" event "\""}
+
+static const struct lt_metric metrics[M_COUNT] = {
+    [M_CREATED] = SESSIONS("created"),
+    [M_LOADED] = SESSIONS("loaded"),
+    [M_MISSING] = SESSIONS("missing"),
+    [M_ROTATED] = SESSIONS("rotated"),
+    [M_ENDED] = SESSIONS("ended"),
+    [M_LOST] = SESSIONS("lost"),
+    [M_LOCK_WAITED] = SESSIONS("lock_waited"),
+    [M_LOCK_TIMEOUT] = SESSIONS("lock_timeout"),
+    [M_FENCED] = SESSIONS("fenced"),
+    [M_STORE_SECONDS] = {"lethe_store_seconds", "One operation of the session store.", LT_HISTOGRAM, NULL},
+    [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE, NULL},
+};
+
+static bool is_sealed(struct lt_span store) {
+    return store.n == 0 || lt_span_eq(store, LT_S("sealed"));
+}
+
+static void check_store(struct lt_span store, struct lt_diag *diag) {
+    struct lt_arena arena;
+    struct lt_redis_options ignored;
+    const char *error;
+    if (is_sealed(store))
+        return;
+    lt_arena_init(&arena, 16384);
+    if (!lt_redis_url(store, &arena, &ignored, &error))
+        lt_diag_add(diag, "store: %s", error);
+    lt_arena_fini(&arena);
+}
+
+static void check(const struct lt_config *config, struct lt_diag *diag) {
+    struct lt_span keys = lt_config_text(config, "keys");
+    struct lt_key_ring ring;
+    char error[512];
+    check_store(lt_config_text(config, "store"), diag);
+    if (keys.n && !keys_load(&ring, keys, error, sizeof error))
+        lt_diag_add(diag, "keys: %s", error);
+    else if (keys.n)
+        lt_key_ring_wipe(&ring);
+}
+
+// The name under which the store knows a token; the first one of an exchange also makes the owner of its locks.
+bool session_name(struct lt_call *c, struct token_name *name) {
+    struct session_call *st = c->state;
+    uint8_t random[24];
+    lt_token_hash(&name->token, session_conf(c)->prefix, name->hash);
+    if (st->owner[0])
+        return true;
+    if (!lt_random(random, sizeof random))
+        return false;
+    lt_base64url_encode(random, sizeof random, st->owner);
+    return true;
+}
+
+static bool worker_init(void *worker, const void *conf, const struct lt_services *services) {
+    struct session_worker *w = worker;
+    const struct session_conf *sc = conf;
+    struct lt_span url = lt_config_text(services->config, "store"), keys = lt_config_text(services->config, "keys");
+    char error[512] = "no randomness";
+    w->services = services;
+    lock_queue_init(&w->queue);
+    if (!(keys.n ? keys_load(&w->ring, keys, error, sizeof error) : keys_default(&w->ring, is_sealed(url)))) {
+        LT_LOG(LT_LOG_ERROR, "keys_failed", lt_fs("why", error));
+        return false;
+    }
+    if (is_sealed(url))
+        return true;
+    w->store = store_redis_new(services, url, sc->store_timeout, sc->prefix, M_STORE_SECONDS, M_BREAKER);
+    return w->store != NULL;
+}
+
+static void worker_fini(void *worker) {
+    struct session_worker *w = worker;
+    store_free(w->store);
+    lt_key_ring_wipe(&w->ring);
+}
+
+static void on_done(struct lt_call *c) {
+    struct session_call *st = c->state;
+    if (!st || !st->call)
+        return;
+    session_lease_end(c);
+    session_abandon(c);
+    store_op_free(st->op);
+    session_unlock(c);
+    lock_leave(&session_worker(c)->queue, &st->place);
+    lt_record_free(st->session.record);
+    lt_record_free(st->session.previous);
+}
+
+const struct lt_module lt_module_session = {
+    .name = "session",
+    .summary = "replaces the application's session cookies by a token, and keeps what it stands for in a store",
+    .phase = LT_PHASE_STATE,
+    .options = {"session", options, sizeof options / sizeof *options, sizeof(struct session_conf), NULL},
+    .metrics = metrics,
+    .n_metrics = M_COUNT,
+    .worker_size = sizeof(struct session_worker),
+    .state_size = sizeof(struct session_call),
+    .check = check,
+    .worker_init = worker_init,
+    .worker_fini = worker_fini,
+    .on_request = session_on_request,
+    .on_response = session_on_response,
+    .on_end = session_on_end,
+    .on_done = on_done,
+};

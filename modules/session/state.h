@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this module share: the configuration, a worker's part, and one exchange's way through.
+//
+//   open.c    on_request: token ─▶ place in line ─▶ LOAD (+ lock) ─▶ jar into the request
+//   answer.c  on_response: session cookies out of the answer ─▶ new token? ─▶ CREATE, or (no carrier) SAVE, END
+//   commit.c  on_end: with carriers: SAVE, END or RELEASE before the last byte leaves
+#pragma once
+
+#include "crypto/key_ring.h"
+#include "modules/session/jar.h"
+#include "modules/session/lock_queue.h"
+#include "modules/session/store.h"
+
+struct session_conf {
+    struct lt_option_list cookies, exempt;
+    int64_t idle_ttl, absolute_ttl, rotate_grace, lock_ttl, lock_wait, store_timeout;
+    struct lt_span cookie_name, prefix;
+};
+
+struct session_worker {
+    const struct lt_services *services;
+    struct store *store; // NULL: sealed
+    struct lt_key_ring ring;
+    struct lock_queue queue;
+};
+
+enum session_metric {
+    M_CREATED, M_LOADED, M_MISSING, M_ROTATED, M_ENDED, M_LOST, M_LOCK_WAITED, M_LOCK_TIMEOUT, M_FENCED,
+    M_STORE_SECONDS,
+    M_BREAKER,
+    M_COUNT,
+};
+
+// A token and the name under which the store knows it.
+struct token_name {
+    struct lt_token token;
+    char hash[LT_TOKEN_HASH_TEXT + 1];
+};
+
+struct session_call {
+    struct lt_session session; // what carriers see
+    struct lt_call *call;
+    bool exempt;
+    // where the record stands in the store
+    struct token_name at, was;   // `was`: after a rotation, where session.previous stands
+    uint64_t fence, was_fence;
+    bool locked, was_locked;     // `owner` holds the lock
+    char owner[33];              // random, for this exchange
+    lt_hook_fn *committed;       // what follows the commit; NULL: not begun
+    struct jar_changes changes;  // of the answer, kept for a second try
+    unsigned tries;
+    // waiting
+    struct lock_place place;
+    int64_t give_up;             // mono ms: the end of patience for the lock
+    bool waited;
+    struct lt_task turn;
+    struct lt_timer timer;       // in line: give_up; locked: the next renewal of the lease
+    struct store_op *op;         // the last one that this exchange waited for
+    bool op_pending;
+};
+
+static inline const struct session_conf *session_conf(const struct lt_call *c) {
+    return c->conf;
+}
+
+static inline struct session_worker *session_worker(const struct lt_call *c) {
+    return c->worker;
+}
+
+static inline void session_count(struct lt_call *c, enum session_metric m) {
+    lt_metric_add(c->metrics, m, 1);
+}
+
+lt_hook_fn session_on_request, session_on_response, session_on_end;
+
+// --- operation.c: operations of an exchange ---
+
+// Starts one on the record at `name` and waits: `then` reads it with session_result(). The lease and the times are filled in; `record` is
+// sealed into it (NULL: none). LT_FAIL (503) when there is no memory.
+enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name, const struct lt_record *record,
+                           int64_t expires, lt_hook_fn *then);
+
+// The finished operation of session_op(); freed by the next one or at the end.
+struct store_op *session_result(struct lt_call *c);
+
+// The record that a LOAD brought. NULL: it does not open, or no memory.
+struct lt_record *session_record(struct lt_call *c);
+
+// Renews the lease every third of lock_ttl from now on / no more.
+void session_lease_begin(struct lt_call *c);
+void session_lease_end(struct lt_call *c);
+
+// Nobody waits for the exchange's operation any more: it goes on alone, and a lock that it gets is given back.
+void session_abandon(struct lt_call *c);
+
+// Gives back, alone, what is still locked. At the end of an exchange.
+void session_unlock(struct lt_call *c);
+
+// The record's absolute end.
+int64_t session_expires(const struct lt_call *c, const struct lt_record *r);
+
+// Writes everything that is to be written of a session with carriers, then goes on with `then`: at the end, or with the head when a
+// carrier says that the content is settled. The second call only goes on.
+enum lt_verdict session_commit(struct lt_call *c, lt_hook_fn *then);
+
+// --- session.c ---
+
+// Fills in name->hash from its token. False: no randomness for the owner of the locks.
+bool session_name(struct lt_call *c, struct token_name *name);
