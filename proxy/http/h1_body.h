@@ -2,6 +2,7 @@
 // Reads a body of any framing as a sequence of data slices of the read buffer; nothing is copied but trailers.
 #pragma once
 
+#include "base/buf.h"
 #include "http/framing.h"
 
 enum lt_body_status {

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,7 @@ class Gate:
         self.path = os.path.join(directory, self.name)
         self.fd = None
         os.mkfifo(self.path)
+        os.chmod(self.path, 0o666)  # PHP may be somebody else
 
     def reached(self):
         """Does a request stand at the gate?"""
@@ -216,7 +218,7 @@ class Cluster:
     session files alone; shared=True gives all replicas one session directory; lethe=False is the negative control."""
 
     def __init__(self, directory, replicas=2, lethe=True, store="redis", carrier=True, shared=False, persistence="none",
-                 options=None, workers=1, spare=0, start=True, php=None):
+                 options=None, workers=1, spare=0, php=None):
         self.dir = str(directory)
         self.with_lethe, self.carrier, self.workers = lethe, carrier, workers
         self.options = {"session.lock_ttl": "2s", **(options or {})}
@@ -230,14 +232,18 @@ class Cluster:
         self.replicas = [Replica(self, i, php=php and php(self, i)) for i in range(replicas + spare)]
         self.haproxy = Haproxy(self._balancer(), os.path.join(self.dir, "haproxy"), start=False)
         self.address = self.haproxy.address
-        if start:
-            if self.redis:
-                self.redis.start()
-            for r in self.replicas[:replicas]:
-                r.start()
-            self.haproxy.start()
-            if spare:
-                self.wait_balancer(replicas)
+        self.first = replicas
+
+    def start(self):
+        """Everything but the spare replicas."""
+        if self.redis:
+            self.redis.start()
+        for r in self.replicas[:self.first]:
+            r.start()
+        self.haproxy.start()
+        if self.with_lethe:
+            self.wait_balancer(self.first)
+        return self
 
     def _balancer(self):
         """Round robin, no stickiness. A connection that is refused is tried at another replica; readiness is asked, as an
@@ -255,7 +261,6 @@ class Cluster:
 
     def balancer_states(self):
         """HAProxy's view: {"s0": "UP", …}."""
-        import socket
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(os.path.join(self.dir, "h.sock"))
             s.sendall(b"show stat\n")
@@ -295,7 +300,6 @@ class Cluster:
             except AssertionError as e:
                 errors.append(e)
         if self.redis:
-            self.redis.resume() if self.redis.process else None
             self.redis.kill9()
         if errors:
             raise errors[0]
@@ -311,12 +315,9 @@ def curl(*args, seconds=30):
 def _clusters(make_dir):
     made = []
 
-    def make(**how):
-        made.append(Cluster(make_dir(), start=False, **{k: v for k, v in how.items() if k != "start"}))
-        c = made[-1]
-        if how.get("start", True):
-            start_all(c, len(c.replicas) - how.get("spare", 0))
-        return c
+    def make(start=True, **how):
+        made.append(Cluster(make_dir(), **how))
+        return made[-1].start() if start else made[-1]
     try:
         yield make
     finally:
@@ -328,16 +329,6 @@ def _clusters(make_dir):
                 errors.append(e)
         if errors:
             raise errors[0]
-
-
-def start_all(c, replicas):
-    if c.redis:
-        c.redis.start()
-    for r in c.replicas[:replicas]:
-        r.start()
-    c.haproxy.start()
-    if c.with_lethe:
-        c.wait_balancer(replicas)
 
 
 @pytest.fixture(name="cluster_of")

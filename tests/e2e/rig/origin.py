@@ -169,3 +169,46 @@ class Origin:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class App(Origin):
+    """An origin with a function for each path: `app.on("/x")(lambda conn, head: …)`. A function gets the head, reads the body itself
+    (conn.body(head)) and sends; False ends the connection. Other paths: 200 "ok"."""
+
+    def __init__(self, **how):
+        self.routes = {}
+        super().__init__(self._run, **how)
+
+    def on(self, path, fixed=None):
+        """Decorator for a path's function; with `fixed`, the bytes of its answer."""
+        def plain(conn, head):
+            conn.body(head)
+            conn.send(fixed)
+        if fixed is not None:
+            self.routes[path] = plain
+            return plain
+
+        def register(function):
+            self.routes[path] = function
+            return function
+        return register
+
+    def _run(self, conn):
+        while True:
+            try:
+                head = conn.head()
+            except Ended as e:
+                if e.got:
+                    raise
+                return
+            function = self.routes.get(head.target.split("?")[0])
+            if function is None:
+                conn.body(head)
+                conn.send(answer())
+            elif function(conn, head) is False:
+                return
+
+    def seen(self, path):
+        """The heads that came for this path."""
+        with self.lock:
+            return [h for h in self.heads if h.target.split("?")[0] == path]

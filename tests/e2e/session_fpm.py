@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""php-fpm behind nginx, as it stands on most machines: PHP runs as an ordinary user, connections are kept, answers are buffered."""
+import os
+import pwd
+
+from session_rig import APPS
+
+from rig import free_port
+from rig.servers import _program, _Server
+
+USER = "www-data"
+
+
+class _Part(_Server):
+    """One program with its arguments; ready when `address` accepts."""
+
+    def __init__(self, address, argv, env=None):
+        super().__init__()
+        self.address, self._argv, self._env = address, argv, env
+
+    def argv(self):
+        return self._argv
+
+    def env(self):
+        return self._env
+
+
+class Fpm:
+    """Both programs as one, with the face of Php. `dir` must be open to USER all the way up. `buffering` as nginx has it."""
+
+    def __init__(self, dir, session_dir, env=None, ini=None, buffering=True):
+        self.dir, self.session_dir = str(dir), str(session_dir)
+        os.makedirs(self.dir, exist_ok=True)
+        os.makedirs(self.session_dir, exist_ok=True)
+        os.chown(self.session_dir, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
+        os.chmod(self.session_dir, 0o700)
+        self.socket = os.path.join(self.dir, "fpm.sock")
+        self.address = f"127.0.0.1:{free_port()}"
+        ini = {"session.save_handler": "files", "session.save_path": self.session_dir, "display_errors": "0", **(ini or {})}
+        conf = self._write("fpm.conf", "[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n"
+                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = 4\n"
+                           + "".join(f"env[{k}] = {v}\n" for k, v in (env or {}).items())
+                           + "".join(f"php_admin_value[{k}] = {v}\n" for k, v in ini.items()))
+        self.fpm = _Part(f"unix:{self.socket}", [_program("php-fpm8.2"), "-F", "-O", "-y", conf])
+        self.nginx = _Part(self.address, [_program("nginx"), "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering)])
+        self.process = None
+
+    def _write(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def _nginx(self, buffering):
+        temp = "".join(f"    {kind}_temp_path {self.dir}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        return self._write(
+            "nginx.conf", f"daemon off;\nuser {USER};\nworker_processes 1;\npid {self.dir}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n"
+            f"    include /etc/nginx/mime.types;\n    access_log off;\n{temp}    server {{\n        listen {self.address};\n        root {APPS};\n"
+            "        location ~ \\.php$ {\n            include /etc/nginx/fastcgi_params;\n"
+            "            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n"
+            f"            fastcgi_buffering {'on' if buffering else 'off'};\n            fastcgi_pass unix:{self.socket};\n        }}\n    }}\n}}\n")
+
+    def start(self):
+        self.fpm.start()
+        self.nginx.start()
+        self.process = self.nginx.process
+        return self
+
+    def stop(self):
+        self.nginx.stop()
+        self.fpm.stop()
+        self.process = None
+
+    def kill9(self):
+        self.nginx.kill9()
+        self.fpm.kill9()
+        self.process = None
