@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/session/jar.h"
 
+#include "http/cookie_edit.h"
+
 enum { MAX_AGE_S = 400 * 24 * 3600 }; // browsers cut longer ones to this (RFC 6265bis section 5.5)
 
 enum piece { PIECE_OTHER, PIECE_APP, PIECE_TOKEN, PIECE_TOKEN_OTHER };
@@ -15,47 +17,25 @@ static enum piece piece_of(struct lt_span name, struct lt_span token_name, bool 
     return cookie_kind(name, names) == COOKIE_OTHER ? PIECE_OTHER : PIECE_APP;
 }
 
-// The field without our pieces: each kept piece with the separator that stood before it.
-static bool strip_field(struct lt_header *f, struct lt_arena *arena, const struct lt_option_list *names,
-                        struct lt_span token_name, bool secure, struct lt_span *token) {
-    struct lt_span rest = f->value;
-    struct lt_cookie c;
-    bool hit = false;
-    while (!hit && lt_cookie_next(&rest, &c))
-        hit = piece_of(c.name, token_name, secure, names) != PIECE_OTHER;
-    if (!hit)
-        return true;
-    char *out = lt_arena_alloc(arena, f->value.n + 1);
-    size_t n = 0;
-    if (!out)
-        return false;
-    const char *from = f->value.p; // where the separator of the next piece begins
-    for (rest = f->value; lt_cookie_next(&rest, &c);) {
-        const char *end = c.raw.p + c.raw.n;
-        enum piece piece = piece_of(c.name, token_name, secure, names);
-        if (piece == PIECE_TOKEN && token->n == 0)
-            *token = c.value;
-        if (piece == PIECE_OTHER) {
-            const char *begin = n == 0 ? c.raw.p : from;
-            memcpy(out + n, begin, (size_t)(end - begin));
-            n += (size_t)(end - begin);
-        }
-        from = end;
-    }
-    if (n == 0)
-        f->dropped = true;
-    else
-        lt_header_set(f, lt_span(out, n));
-    return true;
+struct strip {
+    const struct lt_option_list *names;
+    struct lt_span token_name, *token;
+    bool secure;
+};
+
+static bool keep(const struct lt_cookie *c, void *user) {
+    const struct strip *s = user;
+    enum piece piece = piece_of(c->name, s->token_name, s->secure, s->names);
+    if (piece == PIECE_TOKEN && s->token->n == 0)
+        *s->token = c->value;
+    return piece == PIECE_OTHER;
 }
 
 bool jar_strip_request(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_option_list *names,
                        struct lt_span token_name, bool secure, struct lt_span *token) {
+    struct strip s = {names, token_name, token, secure};
     *token = lt_span(NULL, 0);
-    for (struct lt_header *f = NULL; (f = lt_headers_next(&request->headers, LT_HDR_COOKIE, f));)
-        if (!strip_field(f, arena, names, token_name, secure, token))
-            return false;
-    return true;
+    return lt_cookies_filter(&request->headers, arena, keep, &s);
 }
 
 bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_record *record) {

@@ -82,8 +82,8 @@ class Browser:
         self.cluster = cluster
         self.http = requests.Session()
         self.http.trust_env = False
-        if cookies:
-            self.http.cookies.update(cookies)
+        for name, value in (cookies or {}).items():
+            self.http.cookies.set(name, value, domain="127.0.0.1", path="/")
 
     def tab(self):
         """Another window of the same browser: the cookies of now, a connection of its own."""

@@ -345,7 +345,7 @@ def test_status_lines(plain, app, status):
     with Client(plain.address) as c:
         r = c.get("/status")
         assert r.status == int(status[:3]) and r.body == b"ok\n"
-        assert r.start.split(" ", 2)[2] == (status[4:] if len(status) > 4 else "")
+        assert r.reason in ((status[4:],) if len(status) > 4 else ("", "OK"))  # an empty one may be filled in
 
 
 @pytest.mark.parametrize("lines", ["Connection: X-Hop\r\nX-Hop: 1\r\n", "Keep-Alive: timeout=5\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n",
@@ -444,6 +444,13 @@ def test_own_answer_to_head_has_no_body(app):
 
 # --- the head's limit ---
 
+@pytest.fixture(name="brisk", scope="module")
+def fixture_brisk(app):
+    """Whatever gets stuck ends soon."""
+    with Lethe(app.address, {"timeouts.upstream": "3s", "timeouts.drain": "5s"}) as lethe:
+        yield lethe
+
+
 def head_of(size, more=b""):
     start = b"GET /size HTTP/1.1\r\nHost: a\r\n" + more + b"X-Fill: "
     return start + b"a" * (size - len(start) - 4) + b"\r\n\r\n"
@@ -451,34 +458,34 @@ def head_of(size, more=b""):
 
 @pytest.mark.parametrize("size,status", [(32767, 200), (32768, 200), (32769, 431)])
 @pytest.mark.parametrize("piece", [None, 1000])
-def test_limit_of_a_request_head(plain, size, status, piece):
-    with Client(plain.address) as c:
+def test_limit_of_a_request_head(brisk, size, status, piece):
+    with Client(brisk.address) as c:
         c.send_pieces(head_of(size), size=piece or size)
         assert c.response().status == status
 
 
-def test_limit_of_a_request_head_without_its_end(plain):
+def test_limit_of_a_request_head_without_its_end(brisk):
     """At the limit nothing more can come that would make it right: the answer does not wait for a timeout."""
-    with Client(plain.address, timeout=5) as c:
+    with Client(brisk.address, timeout=5) as c:
         c.send(head_of(40000)[:32769])
         assert c.response().status == 431
 
 
 @pytest.mark.parametrize("size", [32768, 32767, 32000])
-def test_body_behind_the_largest_head(plain, app, size):
+def test_body_behind_the_largest_head(brisk, app, size):
     body = b"0123456789" * 10000
-    with Client(plain.address, timeout=5) as c:
+    with Client(brisk.address, timeout=5) as c:
         c.send(head_of(size, b"Content-Length: %d\r\n" % len(body)) + body)
         assert c.response().status == 200
     assert app.requests[-1].body == body
 
 
 @pytest.mark.parametrize("size,status", [(32767, 200), (32768, 200), (32769, 502)])
-def test_limit_of_an_answer_head(plain, app, size, status):
+def test_limit_of_an_answer_head(brisk, app, size, status):
     body = b"0123456789" * 10000
     start = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nX-Fill: "
     app.on("/big", start + b"a" * (size - len(start) - 4) + b"\r\n\r\n" + body)
-    with Client(plain.address, timeout=5) as c:
+    with Client(brisk.address, timeout=5) as c:
         r = c.get("/big")
         assert r.status == status
         assert status != 200 or r.body == body

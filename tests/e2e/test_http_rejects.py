@@ -159,7 +159,7 @@ HOST = [
     row("two Hosts in 1.0", get(b"Host: other.example\r\n", version=b"HTTP/1.0"), "host"),
     *[row(f"Host {bad.decode('latin-1')!r}", get(b"", host=b"Host: " + bad + b"\r\n"), "host")
       for bad in (b"a b", b"a/b", b"user@a", b"a?b", b"a#b", b"a\\b", b"a:port", b"a:80:80", b"a:-1", b"a:+1", b"[::1", b"[::1]x",
-                  b"[zz]", b"a<b>", b'a"b', b"a\xe9", b"a, b", b"http://a", b"a%zz", b"a:123456", b"a:65536", b":80")],
+                  b"[zz]", b"a<b>", b'a"b', b"a\xe9", b"a, b", b"http://a", b"a%zz", b":80")],
     row("absolute target of another host", get(b"", target=b"http://other.example/bad"), "host"),
     row("absolute target of another port", get(b"", target=b"http://test.example:81/bad"), "host"),
     row("absolute target with userinfo", get(b"", target=b"http://user@test.example/bad"), "host", "target"),
@@ -184,7 +184,7 @@ START = [
     *[row(f"method {bad!r}", get(b"", method=bad), "method") for bad in (b"G@T", b"GE(T)", b"G\xc9T", b"G\0T", b"GET,", b"{GET}")],
     row("CONNECT", get(b"", method=b"CONNECT", target=b"test.example:443"), "method", status=405, metric="connect"),
     row("CONNECT with a path", get(b"", method=b"CONNECT", target=b"/bad"), "target"),
-    *[row(f"target {bad.decode('latin-1')!r}", get(b"", target=bad), "target", "bare-cr")
+    *[row(f"target {bad.decode('latin-1')!r}", get(b"", target=bad), "target", "host")
       for bad in (b"bad", b"*", b"/b\0ad", b"/b\x01ad", b"/b\x7fad", b"/b\tad", b"/bad#part", b"/b\xc3\xa9", b"/b\xffd", b"#",
                   b"http://", b"http:///bad", b"http:bad", b"test.example:80")],
     row("space in the target", get(b"", target=b"/b ad"), "target", "version"),

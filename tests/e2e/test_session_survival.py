@@ -172,8 +172,8 @@ def late_write(cluster, how):
 
 def test_answer_ends_only_when_the_session_is_written(cluster):
     user, gate, first = late_write(cluster, "flush")
-    second = Background(user.tab().count, to=1)  # in line behind it, on the other replica
     before = cluster.metric("lock_waited")
+    second = Background(user.tab().count, to=1)  # in line behind it, on the other replica
     wait_for(lambda: cluster.metric("lock_waited") > before or second.done(), 10, "the second request in line")
     assert not first.done(), "the client had the whole answer before the session was written"
     assert not second.done()

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/sticky/sticky.h"
+
+#include "http/cookie_edit.h"
+#include "modules/sticky/products.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum side { REQUEST, RESPONSE, SIDES };
+enum { ROUTE_MAX = 64 };
+
+struct sticky_conf {
+    struct lt_option_list cookies, routes;
+    struct lt_span route;
+    bool enabled;
+};
+
+struct sticky_call {
+    bool azure; // the request carried an ARRAffinity cookie
+};
+
+// --- routes ---
+
+// How the application beside this lethe names itself in session ids; learned from its answers, by all workers alike.
+static struct {
+    pthread_mutex_t lock;
+    char text[ROUTE_MAX + 1];
+} learned = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void learn(struct lt_span route) {
+    if (route.n == 0 || route.n > ROUTE_MAX)
+        return;
+    pthread_mutex_lock(&learned.lock);
+    memcpy(learned.text, route.p, route.n);
+    learned.text[route.n] = '\0';
+    pthread_mutex_unlock(&learned.lock);
+}
+
+// This instance's route, in the arena; empty: not known yet.
+static struct lt_span own_route(struct lt_call *c) {
+    const struct sticky_conf *conf = c->conf;
+    char text[ROUTE_MAX + 1];
+    if (conf->route.n)
+        return conf->route;
+    pthread_mutex_lock(&learned.lock);
+    memcpy(text, learned.text, sizeof text);
+    pthread_mutex_unlock(&learned.lock);
+    return lt_arena_dup(lt_call_arena(c), lt_span_cstr(text));
+}
+
+static bool matches(const struct lt_option_list *patterns, struct lt_span name) {
+    for (unsigned i = 0; i < patterns->n; i++) {
+        struct lt_span p = patterns->v[i];
+        bool prefix = p.n && p.p[p.n - 1] == '*';
+        if (prefix ? lt_span_starts(name, lt_span(p.p, p.n - 1)) : lt_span_eq(name, p))
+            return true;
+    }
+    return false;
+}
+
+// The session id comes back with the route of the instance that serves it now: Tomcat, for one, looks the whole up.
+static bool give_route(struct lt_call *c, struct lt_header *f) {
+    const struct sticky_conf *conf = c->conf;
+    struct lt_span rest = f->value;
+    struct lt_cookie cookie;
+    while (lt_cookie_next(&rest, &cookie)) {
+        struct lt_span v = cookie.value;
+        if (!matches(&conf->routes, cookie.name) || v.n == 0 || lt_span_find(v, '.') < v.n)
+            continue;
+        struct lt_span route = own_route(c);
+        if (route.n == 0)
+            return route.p != NULL;
+        size_t end = (size_t)(v.p + v.n - f->value.p);
+        struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s.%.*s%.*s", (int)end, f->value.p, (int)route.n, route.p,
+                                             (int)(f->value.n - end), f->value.p + end);
+        if (!all.p)
+            return false;
+        lt_header_set(f, all);
+        rest = lt_span(all.p + end + 1 + route.n, all.n - end - 1 - route.n);
+    }
+    return true;
+}
+
+// "ABC.node1; Path=/" goes on as "ABC; Path=/".
+static bool take_route(struct lt_call *c, struct lt_header *f, struct lt_span value) {
+    size_t dot = lt_span_find(value, '.'), begin = (size_t)(value.p - f->value.p);
+    if (dot == value.n)
+        return true;
+    learn(lt_span(value.p + dot + 1, value.n - dot - 1));
+    size_t end = begin + value.n;
+    struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s%.*s", (int)(begin + dot), f->value.p, (int)(f->value.n - end),
+                                         f->value.p + end);
+    if (all.p)
+        lt_header_set(f, all);
+    return all.p != NULL;
+}
+
+// --- affinity cookies ---
+
+static enum sticky_product product_of(const struct lt_call *c, struct lt_span name, struct lt_span value) {
+    const struct sticky_conf *conf = c->conf;
+    return matches(&conf->cookies, name) ? PRODUCT_CONFIGURED : sticky_product_of(name, value);
+}
+
+static void count(struct lt_call *c, enum sticky_product product, enum side side) {
+    static atomic_bool told[PRODUCTS];
+    lt_metric_add(c->metrics, (unsigned)product * SIDES + side, 1);
+    // On a request it is the balancer in front that makes clients stick; lethe cannot stop that, its operator can.
+    if (side == REQUEST && !atomic_exchange(&told[product], true))
+        LT_LOG(LT_LOG_WARN, "sticky_balancer", lt_f("id", lt_call_id(c)),
+               lt_fs("why", "a balancer in front sets an affinity cookie"), lt_fs("do", sticky_off[product]));
+}
+
+static bool keep(const struct lt_cookie *cookie, void *user) {
+    struct lt_call *c = user;
+    struct sticky_call *st = c->state;
+    enum sticky_product product = product_of(c, cookie->name, cookie->value);
+    if (product == PRODUCTS)
+        return true;
+    st->azure = st->azure || product == PRODUCT_AZURE_ARR;
+    count(c, product, REQUEST);
+    return false;
+}
+
+static enum lt_verdict on_request(struct lt_call *c) {
+    struct lt_headers *h = &lt_call_request(c)->headers;
+    bool ok = lt_cookies_filter(h, lt_call_arena(c), keep, c);
+    for (struct lt_header *f = NULL; ok && (f = lt_headers_next(h, LT_HDR_COOKIE, f));)
+        ok = give_route(c, f);
+    return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
+}
+
+static enum lt_verdict on_response(struct lt_call *c) {
+    const struct sticky_conf *conf = c->conf;
+    const struct sticky_call *st = c->state;
+    struct lt_headers *h = &lt_call_response(c)->headers;
+    bool ok = true;
+    for (struct lt_header *f = NULL; ok && (f = lt_headers_next(h, LT_HDR_SET_COOKIE, f));) {
+        struct lt_set_cookie cookie;
+        if (!lt_set_cookie_parse(f->value, &cookie))
+            continue;
+        enum sticky_product product = product_of(c, cookie.name, cookie.value);
+        if (product != PRODUCTS) {
+            f->dropped = true;
+            count(c, product, RESPONSE);
+        } else if (matches(&conf->routes, cookie.name)) {
+            ok = take_route(c, f, cookie.value);
+        }
+    }
+    if (st->azure) // the application's own way to opt out
+        ok = ok && lt_headers_add(h, LT_S("Arr-Disable-Session-Affinity"), LT_S("True"));
+    return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
+}
+
+static bool enabled(const void *conf) {
+    return ((const struct sticky_conf *)conf)->enabled;
+}
+
+#define AT(field) offsetof(struct sticky_conf, field)
+
+static const struct lt_option options[] = {
+    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = "", .max = 64, .unit = "names",
+     .doc = "Affinity cookies besides the known ones: `SERVERID`, or a prefix `lb_*`. HAProxy, nginx, Envoy and Istio name theirs as they are told to."},
+    {.name = "routes", .type = LT_OPT_LIST, .offset = AT(routes), .fallback = "JSESSIONID", .max = 16, .unit = "names",
+     .doc = "Session cookies that carry a route behind a dot (`ABC.node1`): it is cut off on the way out, and the serving instance's own is put back."},
+    {.name = "route", .type = LT_OPT_STRING, .offset = AT(route), .fallback = "", .unit = "text",
+     .doc = "The route of the application beside this lethe (Tomcat's `jvmRoute`). Empty: learned from its answers."},
+    {.name = "enabled", .type = LT_OPT_BOOL, .offset = AT(enabled), .fallback = "true", .doc = "`false` leaves affinity cookies alone."},
+};
+
+#define ROW(label, side) {"lethe_sticky_stripped_total", "Affinity cookies taken out.", LT_COUNTER, "product=\"" label "\",side=\"" side "\""},
+
+static const struct lt_metric metrics[] = {
+#define X(id, label, off) ROW(label, "request") ROW(label, "response")
+    STICKY_PRODUCTS(X)
+#undef X
+};
+
+const struct lt_module lt_module_sticky = {
+    .name = "sticky",
+    .summary = "takes affinity cookies and routes out of the traffic",
+    .phase = LT_PHASE_AFFINITY,
+    .options = {"sticky", options, sizeof options / sizeof *options, sizeof(struct sticky_conf), NULL},
+    .metrics = metrics,
+    .n_metrics = sizeof metrics / sizeof *metrics,
+    .state_size = sizeof(struct sticky_call),
+    .enabled = enabled,
+    .on_request = on_request,
+    .on_response = on_response,
+};
