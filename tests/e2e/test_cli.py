@@ -146,7 +146,7 @@ def test_wrong_file(tmp_path, name, text, line, word):
 
 
 def test_all_findings_are_reported(tmp_path):
-    path = conf(tmp_path, 'workers = "x";\ntimeouts: { head = "5"; idle = "x"; };\nlog: { level = "loud"; };\nnonsense = 1;\n')
+    path = conf(tmp_path, 'upstream = "x";\nworkers = "x";\ntimeouts: { head = "5"; idle = "x"; };\nlog: { level = "loud"; };\nnonsense = 1;\n')
     r = run_cli("check", "-c", path, "--limits.head=1")
     assert r.returncode == 2
     for word in ("workers", "timeouts.head", "timeouts.idle", "log.level", "nonsense", "limits.head", "upstream"):

@@ -168,7 +168,7 @@ def test_second_signal_ends_at_once(app, second):
 def test_readiness_tells_of_the_drain(app):
     """/readyz says no from the signal on; /livez stays well."""
     with Lethe(app.address) as lethe, Client(lethe.address) as c:
-        assert lethe.get_admin("/readyz").status == 200
+        wait_for(lambda: lethe.get_admin("/readyz").status == 200)
         c.send(SLOW)
         wait_for(lambda: app.seen("/slow"))
         lethe.signal(signal.SIGTERM)

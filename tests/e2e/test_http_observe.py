@@ -104,6 +104,7 @@ def test_error_of_the_application_is_not_lethes(app):
                                          ("/other", 404)])
 def test_admin_paths(app, path, status):
     with Lethe(app.address) as lethe:
+        wait_for(lambda: lethe.get_admin("/startupz").status == 200, what="all listeners accept")
         assert lethe.get_admin(path).status in (status if isinstance(status, tuple) else (status,))
 
 
