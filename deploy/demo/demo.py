@@ -123,6 +123,8 @@ class Stage:
         self.keys = None
 
     def close(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C does not leave half of it running
         for server in reversed(self.servers):
             server.end()
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -87,7 +87,9 @@ class Browser:
 
     def tab(self):
         """Another window of the same browser: the cookies of now, a connection of its own."""
-        return Browser(self.cluster, self.http.cookies)
+        other = self.cluster.browser()
+        other.http.cookies.update(self.http.cookies)
+        return other
 
     def ask(self, method, path, to=None, timeout=30, **how):
         address = self.cluster.address if to is None else self.cluster.replicas[to].address

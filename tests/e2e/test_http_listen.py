@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from rig import App, Client, Lethe, Origin, answer, wait_for
+from rig.resolver import Resolver
 
 
 @pytest.fixture(name="app", scope="module")
@@ -109,6 +110,62 @@ def test_upstream_name_that_does_not_exist():
     with Lethe("no-such-name.invalid:80", {"timeouts.upstream_connect": "300ms"}) as lethe:
         r = lethe.get("/")
         assert r.status in (502, 504) and r.get("x-lethe-error").startswith("upstream_connect")
+
+
+def ask_anew(lethe, app_or_apps, n):
+    """n requests, each on a new connection to the application: their statuses."""
+    apps = app_or_apps if isinstance(app_or_apps, list) else [app_or_apps]
+    statuses = []
+    for _ in range(n):
+        statuses.append(lethe.get("/").status)
+        for app in apps:
+            app.drop_connections()
+        lethe.wait_metric(0, "lethe_upstream_connections", state="idle")
+    return statuses
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1", "127.0.0.9"], ["127.0.0.9", "127.0.0.1"], ["::1", "127.0.0.1"]])
+def test_upstream_name_with_several_addresses(tmp_path, addresses):
+    """Of which only one answers: "localhost" on a machine with IPv6, before an application that listens on IPv4 alone."""
+    names = Resolver(tmp_path, {"app.test": addresses})
+    with App() as app, Lethe(f"app.test:{app.port}", env=names.env) as lethe:
+        assert ask_anew(lethe, app, 6) == [200] * 6
+
+
+def test_upstream_name_moves(tmp_path):
+    """A name is asked for again: the application's new address is found without a restart."""
+    names = Resolver(tmp_path, {"app.test": ["127.0.0.1"]})
+    with App() as first, App(address=f"127.0.0.9:{first.port}") as second:
+        first.on("/who", answer(b"first"))
+        second.on("/who", answer(b"second"))
+        with Lethe(f"app.test:{first.port}", env=names.env) as lethe:
+            assert lethe.get("/who").body == b"first"
+            names.set("app.test", ["127.0.0.9"])
+
+            def asked_anew():
+                first.drop_connections()
+                return lethe.get("/who").body == b"second"
+            wait_for(asked_anew, 15, "the new address is used")
+
+
+def test_upstream_name_that_comes_later(tmp_path):
+    names = Resolver(tmp_path, {"app.test": []})
+    with App() as app, Lethe(f"app.test:{app.port}", {"timeouts.upstream_connect": "30s"}, env=names.env) as lethe:
+        with Client(lethe.address) as c:
+            c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            lethe.wait_event("resolve_failed")
+            names.set("app.test", ["127.0.0.1"])
+            assert c.response().status == 200
+
+
+def test_upstream_name_that_goes(tmp_path):
+    """The resolver's failure is not the application's: the last good address stays."""
+    names = Resolver(tmp_path, {"app.test": ["127.0.0.1"]})
+    with App() as app, Lethe(f"app.test:{app.port}", env=names.env) as lethe:
+        assert lethe.get("/").status == 200
+        names.set("app.test", [])
+        lethe.wait_event("resolve_failed", 15)
+        assert ask_anew(lethe, app, 3) == [200] * 3
 
 
 # --- the PROXY protocol ---

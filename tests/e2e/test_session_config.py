@@ -93,7 +93,7 @@ def test_directory_of_another_owner_or_not_writable(short_dir, owner, mode, word
 
 
 @pytest.mark.parametrize("flag", ["--session.idle_ttl=30", "--session.idle_ttl=0s", "--session.lock_ttl=1ms", "--session.cookie_name=a b",
-                                  "--session.cookie_name=__Host-x", "--session.prefix=a{b}", "--session.prefix=", "--files.max_size=4q",
+                                  "--session.cookie_name=__Host-x", "--session.prefix=a{b}", "--session.prefix=", "--session.cookie_name=", "--files.max_size=4q",
                                   "--keys=abc", "--keys=a:short", "--keys=file:/nowhere/keys", "--sticky.cookies=a b"])
 def test_malformed_option(flag):
     refused(f"--store={REDIS}", flag, words=[flag[2:].split("=")[0]])

@@ -3,7 +3,7 @@
 import signal
 
 import requests
-from session_rig import Background, bare_fixture, cluster_fixture, cluster_of_fixture  # noqa: F401
+from session_rig import TOKEN, Background, bare_fixture, cluster_fixture, cluster_of_fixture  # noqa: F401
 
 from rig import wait_for
 
@@ -44,7 +44,6 @@ def test_others_do_not_wait(cluster):
     gate.wait_reached()
     for to in (0, 1):
         assert other.count(to=to) == 2 + to
-        assert user.tab().http is not None
         assert cluster.browser().get("anonymous.php", to=to).status_code == 200
         assert cluster.browser().count(to=to) == 1
     assert not first.done()
@@ -140,11 +139,9 @@ def test_client_that_leaves_in_mid_request(cluster):
     user = cluster.browser()
     user.count(to=0)
     gate = cluster.gate()
-    tab = user.tab()
-    gone = Background(tab.get, "counter.php", to=0, gate=gate, timeout=0.5)
+    gone = Background(user.tab().get, "counter.php", to=0, gate=gate, timeout=0.5)
     gate.wait_reached()
     assert isinstance(gone.error(), requests.exceptions.ReadTimeout)
-    tab.close()
     behind = Background(user.tab().count, to=1)
     gate.open()
     assert behind.result() == 3
@@ -224,7 +221,7 @@ def test_logout_while_the_holder_stood_still(cluster_of):
     c = cluster_of(options={"session.lock_ttl": "500ms"})
     user = c.browser()
     user.login("alice", to=0)
-    token = user.http.cookies.copy()
+    token = {TOKEN: user.token}
     gate = c.gate()
     first = Background(user.tab().get, "counter.php", to=0, gate=gate)
     gate.wait_reached()

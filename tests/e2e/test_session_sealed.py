@@ -29,6 +29,7 @@ def test_cookie_survives_a_restart_when_keys_are_given(cluster_of):
     c = sealed(cluster_of)
     user = c.browser()
     user.login("alice", to=0)
+    user.close()  # a drain waits for idle connections to end
     for r in c.replicas:
         r.lethe.stop()
         r.start_lethe()
@@ -41,10 +42,12 @@ def test_keys_may_be_replaced_one_after_the_other(cluster_of):
     user.login("alice", to=0)
     fresh = run_cli("keygen").stdout.strip()
     r = c.replicas[1]
+    user.close()
     r.lethe.stop()
     r.lethe.argv = [f"--keys={fresh},{c.keys}" if a.startswith("--keys=") else a for a in r.lethe.argv]
     r.start_lethe()
     assert user.name(to=1) == "alice"
+    user.close()
     r.lethe.stop()
     r.lethe.argv = [f"--keys={fresh}" if a.startswith("--keys=") else a for a in r.lethe.argv]
     r.start_lethe()

@@ -201,8 +201,8 @@ def test_logout_does_not_reach_the_other_replica_without_lethe(bare):
     user = bare.browser()
     user.login("alice", to=0)
     for path in bare.session_files():  # the session on both replicas, as a copy of files would bring it there
-        with open(path, "rb") as f, open(os.path.join(bare.replicas[1].sessions, os.path.basename(path)), "wb") as g:
-            g.write(f.read())
+        with open(os.path.join(bare.replicas[1].sessions, os.path.basename(path)), "wb") as f:
+            f.write(read(path))
     stolen = user.http.cookies["PHPSESSID"]
     user.get("logout.php?cookie=expire", to=0)
     assert bare.browser(cookies={"PHPSESSID": stolen}).name(to=1) == "alice"
@@ -246,6 +246,11 @@ def test_slow_request_brings_a_session_back_in_php_alone(bare):
 
 # --- what can be read ---
 
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 def everything_in(redis):
     dump = []
     for key in redis.keys():
@@ -254,8 +259,7 @@ def everything_in(redis):
         dump += redis.call("HGETALL", key) if kind == "hash" else [redis.call("GET", key)] if kind == "string" else [kind.encode()]
     for path in glob.glob(os.path.join(redis.dir, "**"), recursive=True):
         if os.path.isfile(path):
-            with open(path, "rb") as f:
-                dump.append(f.read())
+            dump.append(read(path))
     return b"\n".join(dump)
 
 
@@ -269,7 +273,7 @@ def test_dump_of_the_store_shows_nothing(cluster_of):
         name = f"confidential-name-{i}"
         user.login(name, to=1, query="?regenerate=true")
         secrets += [user.token, user.json("me.php", to=0)["id"], name]
-    plain = b"\n".join(path.encode() + open(path, "rb").read() for path in c.session_files())
+    plain = b"\n".join(path.encode() + read(path) for path in c.session_files())
     assert all(s.encode() in plain for s in secrets[4::5]), "the needles are right: PHP's own files have them"
     assert all(s.encode() in plain for s in secrets[3::5])
     dump = everything_in(c.redis)

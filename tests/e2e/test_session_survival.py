@@ -41,8 +41,6 @@ def count_in_parallel(cluster, n):
     user.get("me.php", to=0)
     tabs = [user.tab() for _ in range(n)]
     answers = together([lambda t=t, i=i: t.count(to=i % 2) for i, t in enumerate(tabs)])
-    for t in tabs:
-        t.close()
     return sorted(answers), user.json("me.php", to=0)["n"]
 
 
@@ -233,11 +231,16 @@ def test_replica_loses_its_users_without_lethe(cluster_of):
     assert found == [None] * len(wanted)
 
 
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 def test_old_files_on_a_volume_do_not_count(cluster):
     """A file that a replica kept from earlier is older than the store's."""
     user = cluster.browser()
     assert user.count(to=0) == 1
-    stale = {path: open(path, "rb").read() for path in cluster.session_files()}
+    stale = {path: read(path) for path in cluster.session_files()}
     assert user.count(to=1) == 2
     for path, content in stale.items():
         with open(path, "wb") as f:

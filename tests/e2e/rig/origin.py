@@ -91,7 +91,7 @@ class Origin:
         s.listen(1024)
         if self.family == socket.AF_INET:
             self.where = s.getsockname()
-            self.address = f"127.0.0.1:{self.where[1]}"
+            self.address = f"{self.where[0]}:{self.where[1]}"
         self.listener = s
         self.thread = threading.Thread(target=self._accept, args=(s,), daemon=True)
         self.thread.start()
