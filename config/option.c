@@ -171,7 +171,8 @@ static const char *read_text(const struct lt_option *o, struct lt_span text, str
     for (size_t i = 0; i < text.n; i++)
         if ((unsigned char)text.p[i] < ' ' && !(o->secret && strchr("\t\r\n", text.p[i]) && text.p[i]))
             return say(arena, o, LT_S("…"), "holds a control character", "write plain text");
-    const char *wrong = o->check && text.n ? o->check(text) : NULL;
+    bool unset = text.n == 0 && *o->fallback == '\0'; // empty is how one writes "none"
+    const char *wrong = o->check && !unset ? o->check(text) : NULL;
     if (wrong)
         return say(arena, o, text, "cannot be used", wrong);
     *to = lt_arena_dup(arena, text);

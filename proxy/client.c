@@ -46,7 +46,8 @@ static void close_client(struct lt_client *c) {
     lt_task_cancel(&c->next);
     lt_list_remove(&c->node);
     c->worker->n_clients--;
-    lt_process_connections(-1);
+    if (!c->worker->admin)
+        lt_process_connections(-1);
     lt_worker_count(c->worker, LT_M_CLIENTS, -1);
     lt_worker_check_drained(c->worker);
     lt_loop_defer(&c->worker->loop, &c->free_later);
@@ -239,13 +240,13 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
     }
 }
 
-// Has the client's kernel taken anything since the last look? A slow reader is no silent one.
-static bool still_takes(struct lt_client *c) {
+bool lt_client_still_takes(struct lt_client *c) {
     int unsent = 0;
     if (ioctl(c->stream.fd, SIOCOUTQ, &unsent) != 0)
         return false;
-    bool moved = unsent != c->unsent;
-    c->unsent = unsent;
+    uint64_t taken = c->stream.sent - (uint64_t)unsent;
+    bool moved = taken != c->taken;
+    c->taken = taken;
     return moved;
 }
 
@@ -253,7 +254,7 @@ static void on_timer(struct lt_timer *t) {
     struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
     if (c->state == LT_CLIENT_HEAD)
         lt_exchange_head_timeout(c->x);
-    else if (lt_stream_pending(&c->stream) && still_takes(c))
+    else if (lt_stream_pending(&c->stream) && lt_client_still_takes(c))
         lt_timer_set(&c->worker->loop, t, conf(c)->timeouts->upstream);
     else if (c->x)
         lt_exchange_client_gone(c->x);
@@ -269,6 +270,8 @@ void lt_client_close(struct lt_client *c) {
 }
 
 void lt_client_drain(struct lt_client *c) {
+    if (c->state == LT_CLIENT_IDLE && c->stream.reading)
+        on_readable(&c->stream); // a request may stand in the socket
     if (c->state == LT_CLIENT_IDLE && lt_inbox_span(&c->in).n == 0 && !lt_stream_pending(&c->stream))
         begin_linger(c);
 }
@@ -277,6 +280,8 @@ void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, b
     struct lt_client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
+        if (!w->admin)
+            lt_process_connections(-1);
         return;
     }
     c->worker = w;

@@ -56,7 +56,7 @@ static const struct lt_option timeouts_options[] = {
 
 static const struct lt_option limits_options[] = {
     {.name = "head", .type = LT_OPT_SIZE, .offset = AT(lt_limits_conf, head), .fallback = "32k", .min = 1024,
-     .max = 1 << 20, .doc = "The largest request or response head; beyond it 431, or 502."},
+     .max = 1 << 20, .doc = "The largest request or response head; beyond it 431, or 502. A larger value than at the start needs a restart."},
     {.name = "connections", .type = LT_OPT_INT, .offset = AT(lt_limits_conf, connections), .fallback = "10000", .min = 1,
      .max = 1000000, .unit = "connections",
      .doc = "Client connections of the whole process; a further one is answered 503 and closed."},

@@ -16,6 +16,12 @@ static const struct lt_core_conf *conf(struct lt_exchange *x) {
     return &x->generation->snapshot->core;
 }
 
+// What a head may have: a reload cannot make the worker's blocks larger.
+static size_t head_limit(struct lt_exchange *x) {
+    size_t asked = (size_t)conf(x)->limits->head, most = x->worker->blocks.size - LT_BODY_ROOM;
+    return asked < most ? asked : most;
+}
+
 void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next) {
     static const unsigned allowed[] = {
         [LT_X_HEAD] = 1u << LT_X_REQUEST_HOOKS | 1u << LT_X_DONE,
@@ -54,7 +60,7 @@ struct lt_exchange *lt_exchange_new(struct lt_client *c) {
     lt_arena_init(&x->arena, ARENA_MAX + 4 * (size_t)conf(x)->limits->head);
     lt_timer_init(&x->timer, on_timer);
     lt_task_init(&x->free_later, free_now);
-    if (!lt_h1_parser_init(&x->parser, &x->request, &x->arena, false, (size_t)conf(x)->limits->head)) {
+    if (!lt_h1_parser_init(&x->parser, &x->request, &x->arena, false, head_limit(x))) {
         free_now(&x->free_later);
         return NULL;
     }
@@ -271,9 +277,9 @@ static void response_head_done(struct lt_exchange *x) {
     lt_inbox_pin(&x->upstream->in, x->response.size);
     enum lt_h1_reason bad = lt_framing_response(&x->response, x->request.method, &x->response_framing);
     bool switching = x->response.status == 101;
-    if (bad != LT_H1_OK || (switching && !x->request_framing.upgrade)) {
+    if (bad != LT_H1_OK || (switching && !(x->request_framing.upgrade && x->response_framing.upgrade))) {
         LT_LOG(LT_LOG_WARN, "upstream_malformed", lt_f("id", x->id),
-               lt_fs("why", bad == LT_H1_OK ? "unasked 101" : lt_h1_reason_name(bad)));
+               lt_fs("why", bad == LT_H1_OK ? "101 without asking, or without an Upgrade field" : lt_h1_reason_name(bad)));
         fail_response(x, 502, "upstream_malformed");
         return;
     }
@@ -293,7 +299,7 @@ static void parse_response(struct lt_exchange *x) {
         if (data.n == 0)
             return;
         if (!x->response_parser.max &&
-            !lt_h1_parser_init(&x->response_parser, &x->response, &x->arena, true, (size_t)conf(x)->limits->head)) {
+            !lt_h1_parser_init(&x->response_parser, &x->response, &x->arena, true, head_limit(x))) {
             fail_response(x, 503, "memory");
             return;
         }
@@ -344,7 +350,10 @@ void lt_exchange_upstream_data(struct lt_exchange *x) {
 
 // The app ended the connection: the end of a close-delimited body, or too early.
 static void upstream_ended(struct lt_exchange *x) {
-    if (x->state == LT_X_RESPOND && x->response_framing.kind == LT_BODY_CLOSE) {
+    if (x->state == LT_X_TUNNEL) {
+        x->upstream_ended = true; // the other direction may go on
+        lt_tunnel_move(x);
+    } else if (x->state == LT_X_RESPOND && x->response_framing.kind == LT_BODY_CLOSE) {
         x->upstream_ended = true;
         lt_relay_response(x);
     } else if (x->state == LT_X_RESPONSE_HOOKS) {
@@ -428,13 +437,10 @@ static void on_timer(struct lt_timer *t) {
     }
     bool slow_client = x->client && lt_stream_pending(&x->client->stream) && !x->client->stream.corked;
     if (x->state == LT_X_TUNNEL || (x->state == LT_X_RESPOND && slow_client)) {
-        if (x->client && slow_client) {
-            x->client->timer.fire(&x->client->timer); // decides by what the kernel has sent
-            if (x->client)
-                lt_timer_set(&x->worker->loop, t, limit);
-            return;
-        }
-        lt_exchange_client_gone(x);
+        if (slow_client && lt_client_still_takes(x->client))
+            lt_timer_set(&x->worker->loop, t, limit);
+        else
+            lt_exchange_client_gone(x);
     } else if (!x->request_sent && x->client && !lt_body_done(&x->request_body)) {
         x->reason = "client_timeout";
         lt_exchange_client_gone(x);

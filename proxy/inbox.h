@@ -9,6 +9,8 @@
 
 #include "net/stream.h"
 
+enum { LT_BODY_ROOM = 4 << 10 }; // at the least behind the largest head, for the body to stream through
+
 struct lt_block {
     struct lt_block *next;
     char data[];

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 16, PAUSE_MS = 100 };
+enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 16, PAUSE_MS = 100, ADMIN_CONNECTIONS = 256 };
 
 struct lt_listener {
     struct lt_list node;
@@ -104,11 +104,14 @@ bool lt_listen(struct lt_span text, unsigned n, int *fds, struct lt_address *bou
 
 // Over the limit: the client is told, not left hanging.
 static void refuse(struct lt_worker *w, int fd) {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                                 "X-Lethe-Error: too_many_connections\r\nRetry-After: 1\r\nContent-Length: 41\r\n"
-                                 "Connection: close\r\n\r\n503 Service Unavailable: limits.connections\n";
+    static const char body[] = "503 Service Unavailable: limits.connections\n";
+    char answer[512];
+    int n = snprintf(answer, sizeof answer,
+                     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "X-Lethe-Error: too_many_connections\r\nRetry-After: 1\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                     sizeof body - 1, body);
     lt_worker_count(w, LT_M_REJECTS + LT_REJECT_CONNECTIONS, 1);
-    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    if (send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         LT_LOG(LT_LOG_DEBUG, "refuse_failed", lt_fn("errno", errno));
     close(fd);
 }
@@ -125,8 +128,11 @@ static bool accept_one(struct lt_listener *l) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     unsigned limit = (unsigned)l->worker->generation->snapshot->core.limits->connections;
-    if (lt_process_connections(1) > limit) {
-        lt_process_connections(-1);
+    if (l->worker->admin) // probes and metrics are answered however many clients there are
+        limit = ADMIN_CONNECTIONS;
+    if ((l->worker->admin ? l->worker->n_clients + 1 : lt_process_connections(1)) > limit) {
+        if (!l->worker->admin)
+            lt_process_connections(-1);
         refuse(l->worker, fd);
         return true;
     }

@@ -16,6 +16,12 @@ static bool next_word(struct lt_span *line, struct lt_span *word) {
     return word->n > 0;
 }
 
+static bool read_address(struct lt_span host, struct lt_span port, bool v6, struct lt_address *a) {
+    char text[V1_MAX + 8];
+    int n = snprintf(text, sizeof text, v6 ? "[%.*s]:%.*s" : "%.*s:%.*s", (int)host.n, host.p, (int)port.n, port.p);
+    return lt_address_parse(lt_span(text, (size_t)n), a) && a->u.sa.sa_family == (v6 ? AF_INET6 : AF_INET);
+}
+
 // "PROXY TCP4 source destination sport dport"
 static enum lt_proxy_status version_1(struct lt_span line, struct lt_address *named) {
     struct lt_span family, source, destination, source_port, destination_port;
@@ -27,11 +33,8 @@ static enum lt_proxy_status version_1(struct lt_span line, struct lt_address *na
     if ((!v6 && !lt_span_eq(family, LT_S("TCP4"))) || !next_word(&line, &source) || !next_word(&line, &destination) ||
         !next_word(&line, &source_port) || !next_word(&line, &destination_port) || line.n)
         return LT_PROXY_BAD;
-    char text[V1_MAX + 8];
-    int n = snprintf(text, sizeof text, v6 ? "[%.*s]:%.*s" : "%.*s:%.*s", (int)source.n, source.p, (int)source_port.n,
-                     source_port.p);
-    bool ok = lt_address_parse(lt_span(text, (size_t)n), named) &&
-              named->u.sa.sa_family == (v6 ? AF_INET6 : AF_INET);
+    struct lt_address to;
+    bool ok = read_address(source, source_port, v6, named) && read_address(destination, destination_port, v6, &to);
     return ok ? LT_PROXY_NAMED : LT_PROXY_BAD;
 }
 

@@ -18,6 +18,7 @@ struct lt_upstream_pool {
     struct lt_list waiting; // wishes without a connection
     unsigned n_idle, n, max;
     bool reached;           // the app has answered a connection once
+    unsigned turn;          // which of its addresses did so last
     struct lt_task serve;
 };
 
@@ -95,11 +96,14 @@ static void drop_connecting(struct lt_upstream_wish *w) {
         close_upstream(u);
 }
 
-// Nobody answered there. Until the app was reached for the first time it is taken to be starting.
+// Nobody answered there: its other addresses are tried. Until the app was reached for the first time it is taken to be starting.
 static void try_failed(struct lt_upstream_pool *p, struct lt_upstream_wish *w, enum lt_err e) {
     drop_connecting(w);
     w->last = e;
-    if (p->reached && e != LT_ERR_RESOLVE)
+    w->tried++;
+    if (p->reached && w->tried < lt_target_count(p->target))
+        lt_loop_defer(&p->worker->loop, &p->serve);
+    else if (p->reached && e != LT_ERR_RESOLVE)
         finish_wish(w, p, NULL, e);
     else
         lt_timer_set(&p->worker->loop, &w->again, RETRY_MS);
@@ -142,6 +146,7 @@ static void on_drained(struct lt_stream *s) {
         try_failed(u->pool, w, e);
     } else {
         u->pool->reached = true;
+        u->pool->turn = w->turn - 1;
         u->wish = NULL;
         finish_wish(w, u->pool, u, LT_OK);
     }
@@ -197,6 +202,8 @@ void lt_pool_connect(struct lt_upstream_pool *p, struct lt_upstream_wish *w) {
     w->active = true;
     w->connecting = NULL;
     w->last = LT_OK;
+    w->tried = 0;
+    w->turn = p->turn;
     lt_timer_init(&w->timer, on_wish_timeout);
     lt_timer_init(&w->again, on_wish_again);
     lt_timer_set(&p->worker->loop, &w->timer, p->conf->timeouts->upstream_connect);

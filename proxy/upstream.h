@@ -22,7 +22,7 @@ struct lt_upstream_wish {
     struct lt_timer timer;           // the end of patience (timeouts.upstream_connect)
     struct lt_timer again;           // the pause before another try
     struct lt_upstream *connecting;
-    unsigned turn;
+    unsigned turn, tried; // the next address; how many have failed
     bool active;
     enum lt_err last;                // why the last try failed
     // Called once, from the loop: `u` with LT_OK, or NULL with what went wrong.

@@ -13,7 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { HEARTBEAT_MS = 1000, ACCESS_MAX = 1 << 20, BODY_ROOM = 4 << 10, MIN_BLOCK = 16 << 10 };
+enum { HEARTBEAT_MS = 1000, ACCESS_MAX = 1 << 20, MIN_BLOCK = 16 << 10 };
 
 #define REQUESTS(outcome) {"lethe_requests_total", "Exchanges by outcome.", LT_COUNTER, "outcome=\"" outcome "\""}
 #define REJECTS(reason) {"lethe_rejects_total", "Requests refused by lethe, by reason.", LT_COUNTER, "reason=\"" reason "\""}
@@ -286,7 +286,7 @@ bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, 
     lt_task_init(&w->access_flush, on_access_flush);
     lt_buf_init(&w->scratch, 2 * head + (64 << 10));
     lt_buf_init(&w->access, ACCESS_MAX);
-    lt_block_pool_init(&w->blocks, head + BODY_ROOM > MIN_BLOCK ? head + BODY_ROOM : MIN_BLOCK); // a body streams behind the largest head
+    lt_block_pool_init(&w->blocks, head + LT_BODY_ROOM > MIN_BLOCK ? head + LT_BODY_ROOM : MIN_BLOCK);
     if (lt_loop_init(&w->loop) != LT_OK || !init_metrics(w, s) ||
         getrandom(&w->id_prefix, sizeof w->id_prefix, 0) != sizeof w->id_prefix) {
         LT_LOG(LT_LOG_ERROR, "worker_failed", lt_fs("why", strerror(errno)));

@@ -22,9 +22,19 @@ static const char *check_prefix(struct lt_span prefix) {
     return prefix.n && prefix.n <= 48 ? NULL : "write 1 to 48 characters such as \"lethe\"";
 }
 
+// "name", "prefix*" or "*".
+static const char *check_cookie(struct lt_span name) {
+    struct lt_span bare = name.n && name.p[name.n - 1] == '*' ? lt_span(name.p, name.n - 1) : name;
+    return name.n && (bare.n == 0 || lt_token_ok(bare)) ? NULL : "write a cookie's name, \"prefix*\", or \"*\" for all";
+}
+
+static const char *check_exempt(struct lt_span path) {
+    return path.n && (path.p[0] == '/' || path.p[0] == '*') ? NULL : "write \"/static/*\", \"*.css\" or \"/exact/path\"";
+}
+
 static const struct lt_option options[] = {
     {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = SESSION_COOKIE_NAMES, .min = 1, .max = 64,
-     .unit = "names",
+     .unit = "names", .check = check_cookie,
      .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the server; the client "
             "gets one opaque token instead."},
     {.name = "idle_ttl", .type = LT_OPT_DURATION, .offset = AT(idle_ttl), .fallback = "30m", .min = SECOND,
@@ -37,7 +47,7 @@ static const struct lt_option options[] = {
             "that are on their way."},
     {.name = "cookie_name", .type = LT_OPT_STRING, .offset = AT(cookie_name), .fallback = "lethe", .unit = "name",
      .check = check_name, .doc = "The name of lethe's own cookie; over HTTPS it gets the prefix `__Host-`."},
-    {.name = "exempt", .type = LT_OPT_LIST, .offset = AT(exempt), .fallback = "", .max = 64, .unit = "paths",
+    {.name = "exempt", .type = LT_OPT_LIST, .offset = AT(exempt), .fallback = "", .max = 64, .unit = "paths", .check = check_exempt,
      .doc = "Paths that never need the session (`/static/*`, `*.css`): no look-up, no lock, no session cookie in either direction."},
     {.name = "lock_ttl", .type = LT_OPT_DURATION, .offset = AT(lock_ttl), .fallback = "15s", .min = 300, .max = HOUR,
      .doc = "With a state carrier, one request at a time works on a session. The lease is renewed while the request runs; after a crash "

@@ -48,6 +48,11 @@ static bool apache_value(struct lt_span v) {
     return dot + 1 < v.n;
 }
 
+// Traefik: a hash of the server's URL, in older ones the URL.
+static bool traefik_value(struct lt_span v) {
+    return is_hex(v, 16) || is_hex(v, 40) || is_hex(v, 64) || lt_span_starts(v, LT_S("http"));
+}
+
 static const struct {
     const char *name; // ending in "*": a prefix
     enum sticky_product product;
@@ -108,7 +113,7 @@ enum sticky_product sticky_product_of(struct lt_span name, struct lt_span value)
     for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
         if (name_is(name, lt_span_cstr(known[i].name)) && (!known[i].value || known[i].value(value)))
             return known[i].product;
-    if (name.n == 6 && name.p[0] == '_' && run_of(name, 1, LT_CHAR_HEX) == 5)
+    if (name.n == 6 && name.p[0] == '_' && run_of(name, 1, LT_CHAR_HEX) == 5 && traefik_value(value))
         return PRODUCT_TRAEFIK;
     return is_hex(name, 32) && is_hex(value, 32) ? PRODUCT_OPENSHIFT : PRODUCTS;
 }

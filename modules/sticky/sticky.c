@@ -158,14 +158,24 @@ static bool enabled(const void *conf) {
     return ((const struct sticky_conf *)conf)->enabled;
 }
 
+// "name" or "prefix*".
+static const char *check_name(struct lt_span name) {
+    struct lt_span bare = name.n && name.p[name.n - 1] == '*' ? lt_span(name.p, name.n - 1) : name;
+    return lt_token_ok(bare) ? NULL : "write a cookie's name, or \"prefix*\"";
+}
+
+static const char *check_route(struct lt_span route) {
+    return lt_cookie_value_ok(route) && route.n <= ROUTE_MAX ? NULL : "write the instance's route, up to 64 characters such as \"node1\"";
+}
+
 #define AT(field) offsetof(struct sticky_conf, field)
 
 static const struct lt_option options[] = {
-    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = "", .max = 64, .unit = "names",
+    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = "", .max = 64, .unit = "names", .check = check_name,
      .doc = "Affinity cookies besides the known ones: `SERVERID`, or a prefix `lb_*`. HAProxy, nginx, Envoy and Istio name theirs as they are told to."},
-    {.name = "routes", .type = LT_OPT_LIST, .offset = AT(routes), .fallback = "JSESSIONID", .max = 16, .unit = "names",
+    {.name = "routes", .type = LT_OPT_LIST, .offset = AT(routes), .fallback = "JSESSIONID", .max = 16, .unit = "names", .check = check_name,
      .doc = "Session cookies that carry a route behind a dot (`ABC.node1`): it is cut off on the way out, and the serving instance's own is put back."},
-    {.name = "route", .type = LT_OPT_STRING, .offset = AT(route), .fallback = "", .unit = "text",
+    {.name = "route", .type = LT_OPT_STRING, .offset = AT(route), .fallback = "", .unit = "text", .check = check_route,
      .doc = "The route of the application beside this lethe (Tomcat's `jvmRoute`). Empty: learned from its answers."},
     {.name = "enabled", .type = LT_OPT_BOOL, .offset = AT(enabled), .fallback = "true", .doc = "`false` leaves affinity cookies alone."},
 };

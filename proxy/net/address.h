@@ -55,4 +55,6 @@ struct lt_target *lt_target_get(struct lt_span text);
 void lt_target_put(struct lt_target *t);
 // The `turn`-th address of the target (turns wrap round over its addresses). LT_ERR_RESOLVE: it has none (yet).
 enum lt_err lt_target_address(struct lt_target *t, unsigned turn, struct lt_address *out);
+// How many addresses it has now.
+unsigned lt_target_count(struct lt_target *t);
 const char *lt_target_text(const struct lt_target *t);

@@ -75,6 +75,7 @@ static enum lt_err flush(struct lt_stream *s) {
             continue;
         if (n < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
+        s->sent += (uint64_t)n;
         lt_buf_consume(&s->out, (size_t)n);
     }
     lt_buf_fini(&s->out); // given back: a connection that idles holds no buffer
@@ -129,6 +130,7 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
             return lt_err_errno(errno);
         sent = 0;
     }
+    s->sent += (uint64_t)sent;
     return (size_t)sent == total ? LT_OK : keep(s, pieces, n, (size_t)sent);
 }
 

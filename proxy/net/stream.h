@@ -28,6 +28,7 @@ struct lt_stream {
     bool corked;           // writes are only collected
     struct event read_event, write_event;
     struct lt_buf out;     // what the kernel has not taken yet
+    uint64_t sent;         // bytes that it has taken
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().

@@ -167,6 +167,13 @@ enum lt_err lt_target_address(struct lt_target *t, unsigned turn, struct lt_addr
     return e;
 }
 
+unsigned lt_target_count(struct lt_target *t) {
+    pthread_mutex_lock(&lock);
+    unsigned n = t->n;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
 const char *lt_target_text(const struct lt_target *t) {
     return t->text;
 }

@@ -21,6 +21,7 @@ from rig.base import accepts
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, "apps", "php")
 TOKEN = "lethe"
+PHP_ID_LETTERS = "0123456789abcdefghijklmnopqrstuv"
 TOKEN_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 _keys = []
@@ -172,14 +173,19 @@ class Replica:
         self.dir = os.path.join(cluster.dir, f"replica{index}")
         self.sessions = cluster.shared_sessions or os.path.join(self.dir, "sessions")
         os.makedirs(self.sessions, exist_ok=True)
+        save_path = self.sessions  # as PHP writes it; with a depth, PHP wants the directories to be there
+        if cluster.depth:
+            save_path = f"{cluster.depth};{self.sessions}"
+            for letters in itertools.product(PHP_ID_LETTERS, repeat=cluster.depth):
+                os.makedirs(os.path.join(self.sessions, *letters), exist_ok=True)
         self.php = php or Php(APPS, self.sessions, workers=4, start=False,
                               env={"GATES": cluster.gates, "REPLICA": str(index)},
-                              ini={"session.gc_probability": "0", "display_errors": "0"})
+                              ini={"session.gc_probability": "0", "session.save_path": f'"{save_path}"', **cluster.php_ini})
         self.lethe, self.ended = None, []
         self.address, self.admin = self.php.address, None
         if cluster.with_lethe:
             self.address, self.admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-            carrier = {"files.profile": "php", "files.dir": self.sessions} if cluster.carrier else {}
+            carrier = {"files.profile": "php", "files.dir": save_path} if cluster.carrier else {}
             self.lethe = Lethe(self.php.address,
                                {"store": cluster.store, "keys": cluster.keys, **carrier, **cluster.options, **(options or {})},
                                listen=self.address, admin=self.admin, workers=cluster.workers, start=False)
@@ -199,7 +205,9 @@ class Replica:
         self.lethe.kill9()
 
     def files(self):
-        return sorted(f for f in os.listdir(self.sessions) if f.startswith("sess_"))
+        """The session files, relative to their directory."""
+        return sorted(os.path.relpath(os.path.join(at, f), self.sessions) for at, _, files in os.walk(self.sessions) for f in files
+                      if f.startswith("sess_"))
 
     def wipe(self):
         """Its disk is lost."""
@@ -217,12 +225,13 @@ class Replica:
 
 class Cluster:
     """`replicas` of the PHP applications behind HAProxy round robin, and Redis. store="sealed" does without; carrier=False leaves the
-    session files alone; shared=True gives all replicas one session directory; lethe=False is the negative control."""
+    session files alone; shared=True gives all replicas one session directory; depth is PHP's own; lethe=False is the negative control."""
 
     def __init__(self, directory, replicas=2, lethe=True, store="redis", carrier=True, shared=False, persistence="none",
-                 options=None, workers=1, spare=0, php=None):
+                 options=None, workers=1, spare=0, php=None, php_ini=None, depth=0):
         self.dir = str(directory)
         self.with_lethe, self.carrier, self.workers = lethe, carrier, workers
+        self.php_ini, self.depth = php_ini or {}, depth
         self.options = {"session.lock_ttl": "2s", **(options or {})}
         self.gates = os.path.join(self.dir, "gates")
         os.makedirs(self.gates)
@@ -264,7 +273,10 @@ class Cluster:
     def balancer_states(self):
         """HAProxy's view: {"s0": "UP", …}."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(os.path.join(self.dir, "h.sock"))
+            try:
+                s.connect(os.path.join(self.dir, "h.sock"))
+            except OSError:  # it is starting
+                return {}
             s.sendall(b"show stat\n")
             text = s.makefile().read()
         rows = [line.split(",") for line in text.splitlines() if line.startswith("b,s")]

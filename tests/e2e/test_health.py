@@ -8,7 +8,7 @@ import signal
 import pytest
 from session_rig import keys
 
-from rig import App, Lethe, Redis, answer, free_port, wait_for
+from rig import App, Client, Lethe, Redis, answer, free_port, wait_for
 from rig.servers import closed_port_address
 
 PATHS = ("/livez", "/readyz", "/startupz")
@@ -42,16 +42,32 @@ def test_probes_of_the_main_listener_reach_the_application(lethe, app):
 
 
 def test_health_paths_on_the_main_listener(lethe, app):
-    r = lethe(app, {"health.paths": "/livez,/readyz"})
-    assert r.get("/livez").status == 200 and r.get("/readyz").status == 200
-    assert not app.seen("/livez") and not app.seen("/readyz")
-    r.get("/startupz")
-    r.get("/livezz")
-    assert app.seen("/startupz") and app.seen("/livezz")
+    r = lethe(app, {"health.paths": "/livez,/healthz=livez,/in/readyz,/ready=readyz,/started=startupz"})
+    for path in ("/livez", "/healthz", "/in/readyz", "/ready", "/started", "/livez?verbose"):
+        assert r.get(path).status == 200 and not app.seen(path.split("?")[0]), path
+    for path in ("/startupz", "/livezz", "/readyz", "/x/livez"):
+        assert r.get(path).status == 200 and app.seen(path), path
     app.close_listener()
     app.drop_connections()
-    assert r.get("/livez").status == 200
-    wait_for(lambda: r.get("/readyz").status == 503, 10, "not ready")
+    assert r.get("/healthz").status == 200
+    wait_for(lambda: r.get("/ready").status == 503, 10, "not ready")
+    assert b"[failed] app" in r.get("/in/readyz").body and r.get("/started").status == 200
+
+
+def test_probe_by_other_methods(lethe, app):
+    r = lethe(app)
+    with Client(r.admin) as c:
+        assert c.ask(b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD").status == 200
+        assert c.ask(b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").status == 405
+
+
+def test_verbose(lethe, app):
+    lines = lethe(app, {"health.pressure_limit": 100, "health.cpu_limit": 100}).get_admin("/readyz?verbose").body.decode().splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"[ok] {what}" for what in ("workers", "memory", "cpu", "pressure", "draining", "app")]
+
+
+def test_application_is_not_asked_when_told_so(lethe):
+    assert states(lethe(closed_port_address(), {"health.app": False})) == (200, 200, 200)
 
 
 def test_application_away(lethe, app):
@@ -108,6 +124,11 @@ def test_draining(lethe, app):
 PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
 
 
+def thread_name(pid, tid):
+    with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii") as f:
+        return f.read().strip()
+
+
 @contextlib.contextmanager
 def stopped_thread(pid, name):
     """One thread of the process stands still, as if it hung."""
@@ -115,7 +136,7 @@ def stopped_thread(pid, name):
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     libc.ptrace.restype = ctypes.c_long
     threads = [int(t) for t in os.listdir(f"/proc/{pid}/task")]
-    with_name = [t for t in threads if open(f"/proc/{pid}/task/{t}/comm", encoding="ascii").read().strip() == name]
+    with_name = [t for t in threads if thread_name(pid, t) == name]
     assert len(with_name) == 1, with_name
     tid = with_name[0]
     if libc.ptrace(PTRACE_ATTACH, tid, None, None) != 0:
@@ -128,18 +149,12 @@ def stopped_thread(pid, name):
 
 
 def test_hung_worker(lethe, app):
-    r = lethe(app, workers=2)
+    r = lethe(app, {"health.heartbeat": "1s"}, workers=2)
     assert states(r) == (200, 200, 200)
     with stopped_thread(r.pid, "lethe-1"):
         wait_for(lambda: r.get_admin("/livez").status == 503, 60, "a hung worker is found out")
         assert "worker" in r.get_admin("/livez").body.decode()
     wait_for(lambda: states(r) == (200, 200, 200), 20, "it goes on")
-
-
-def test_memory_limit(lethe, app):
-    """Over the limit against the cgroup: where there is one."""
-    r = lethe(app, {"health.memory_limit": 100})
-    assert r.get_admin("/livez").status == 200
 
 
 def test_no_admin_listener(app):

@@ -255,6 +255,40 @@ def test_pipelined_then_half_closed(lethe, app):
     assert len(app.seen("/half")) == 5
 
 
+def test_half_closed_and_patient(lethe, app):
+    """The answer comes long after the client has ended its side."""
+    go_on = threading.Event()
+
+    @app.on("/patient")
+    def _(conn, head):
+        conn.body(head)
+        assert go_on.wait(10)
+        conn.send(answer(b"here"))
+    with Client(lethe.address) as c:
+        c.send(b"GET /patient HTTP/1.1\r\nHost: a\r\n\r\n").half_close()
+        wait_for(lambda: app.seen("/patient"))
+        assert lethe.get("/").status == 200  # lethe has had time to see the end
+        go_on.set()
+        assert c.response().body == b"here"
+        assert c.end() == ("eof", b"")
+
+
+def test_pipelined_and_nothing_read(lethe, app):
+    """Who does not read his answers gets no more of them made."""
+    n = 2000
+    app.on("/big64", answer(b"x" * 65536))
+    with Client(lethe.address, rcvbuf=16384) as c:
+        c.send(b"GET /big64 HTTP/1.1\r\nHost: a\r\n\r\n" * n)
+        last, same = -1, 0
+        while same < 10:
+            now = len(app.seen("/big64"))
+            same = same + 1 if now == last else 0
+            last = now
+            threading.Event().wait(0.03)
+        assert 0 < last < n // 4
+        assert c.response().status == 200
+
+
 def test_more_pipelined_than_any_buffer(lethe):
     """200 requests of 1 KB each before the first answer is read."""
     n = 200
@@ -350,6 +384,14 @@ def test_interim_answers_pass(lethe, app):
             assert r.interim[1].get("link") == "</style.css>; rel=preload"
             assert "x-hop" not in r.interim[1].names() and not r.interim[1].all("content-length")
             assert r.body == b"final"
+
+
+def test_many_interim_answers(lethe, app):
+    """102 now and then while a long job runs."""
+    app.on("/many-interim", b"HTTP/1.1 102 Processing\r\nX-Progress: some\r\n\r\n" * 1000 + answer(b"final"))
+    with Client(lethe.address) as c:
+        r = c.get("/many-interim")
+        assert r.body == b"final" and len(r.interim) == 1000
 
 
 def test_interim_answer_comes_before_the_final_one_is_made(lethe, app):

@@ -216,6 +216,34 @@ def test_idle_connections_cost_little(release_binary, app):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_no_descriptor_is_lost(app):
+    """After answers, refusals, deaths and tunnels of every kind as many files are open as before."""
+    app.on("/die-early")(lambda conn, head: False)
+    app.on("/die-late", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    app.on("/garbage", b"garbage\r\n\r\n")
+
+    @app.on("/ws")
+    def _(conn, head):
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        return False
+    with Lethe(app.address, {"timeouts.idle": "1s", "timeouts.upstream": "300ms"}) as lethe:
+        def count():
+            return len(os.listdir(f"/proc/{lethe.pid}/fd"))
+        before = count()
+        for i in range(30):
+            for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /die-early HTTP/1.1\r\nHost: a\r\n\r\n",
+                         b"GET /die-late HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /garbage HTTP/1.1\r\nHost: a\r\n\r\n", b"nonsense\r\n\r\n",
+                         b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+                         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"):
+                with Client(lethe.address) as c:
+                    c.send(data)
+                    if i % 3 == 0:
+                        c.reset()
+                    elif i % 3 == 1:
+                        c.reader.fill()
+        wait_for(lambda: count() == before, 15, "descriptors are given back")
+
+
 def test_many_at_once(lethe):
     """300 connections with requests under way together, over and over."""
     clients = [Client(lethe.address, timeout=60) for _ in range(300)]

@@ -201,6 +201,17 @@ def test_bytes_behind_an_answer_are_never_the_next_one(lethe, app):
             assert c.get("/").body == b"ok\n"
 
 
+@pytest.mark.parametrize("method,status", [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")])
+def test_body_where_none_may_be(lethe, app, method, status):
+    """The answer has no body whatever its fields say (RFC 9112 section 6.3): what comes all the same is nobody's answer."""
+    app.on("/bodiless", f"HTTP/1.1 {status}\r\nContent-Length: 60\r\n\r\n".encode() + answer(b"poison"))
+    for _ in range(5):
+        with Client(lethe.address) as c:
+            r = c.send(f"{method} /bodiless HTTP/1.1\r\nHost: a\r\n\r\n".encode()).response(method)
+            assert r.status == int(status[:3])
+            assert c.get("/").body == b"ok\n"
+
+
 def test_answer_before_the_request(origin, lethe):
     """A server that speaks first: its bytes must not answer the request."""
     def early(conn):

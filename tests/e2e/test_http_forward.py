@@ -79,6 +79,12 @@ def test_absolute_form_becomes_origin_form(plain, app, target, path):
     assert (seen.target, seen.get("host")) == (path, "test.example")
 
 
+def test_absolute_form_gives_the_host(plain, app):
+    """A client of 1.0 may leave Host out; the application of 1.1 needs it."""
+    _, seen = sent(plain, app, b"GET http://test.example:81/x HTTP/1.0\r\n\r\n")
+    assert (seen.target, seen.get("host")) == ("/x", "test.example:81")
+
+
 def test_absolute_form_of_options_becomes_asterisk(plain, app):
     """RFC 9112 section 3.2.4: the last proxy sends "*" for an absolute form with neither path nor query."""
     _, seen = sent(plain, app, request(method="OPTIONS", target="http://test.example"))

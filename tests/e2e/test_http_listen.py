@@ -83,6 +83,13 @@ def test_several_listeners(app, short_dir):
                 assert c.get("/").status == 200
 
 
+def test_admin_on_a_unix_socket(app, short_dir):
+    with Lethe(app.address, admin=f"unix:{short_dir}/admin.sock") as lethe:
+        assert lethe.get("/").status == 200
+        assert lethe.metrics().get("lethe_requests_total", outcome="ok") == 1
+    assert not os.path.exists(f"{short_dir}/admin.sock")
+
+
 def test_v6_listener(app):
     try:
         with socket.socket(socket.AF_INET6) as s:

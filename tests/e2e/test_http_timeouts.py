@@ -248,15 +248,41 @@ def test_client_that_does_not_read(app):
         lethe.wait_access(lambda e: e["path"] == "/flood" and e["outcome"] == "aborted")
 
 
+def test_application_that_does_not_read(app):
+    """It takes neither the request's body nor answers: its fault, not the client's."""
+    go_on = threading.Event()
+
+    @app.on("/deaf")
+    def _(conn, head):
+        go_on.wait(20)
+        return False
+    with Lethe(app.address, {"timeouts.upstream": "300ms"}) as lethe, Client(lethe.address) as c:
+        c.send(b"POST /deaf HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+
+        def push():
+            try:
+                while True:
+                    c.send(b"x" * 65536)
+            except OSError:
+                pass
+        t = threading.Thread(target=push, daemon=True)
+        t.start()
+        r = c.response()
+        assert r.status == 504 and r.get("x-lethe-error") == "upstream_timeout"
+        go_on.set()
+        c.sock.shutdown(2)
+        t.join(5)
+
+
 def test_slow_reader_is_no_silent_one(app):
     """It takes a little all the time, for longer than the time-out."""
-    size = 6 << 20
+    size = 12 << 20
 
     @app.on("/large")
     def _(conn, head):
         conn.body(head)
         conn.send(answer(b"x" * size))
-    with Lethe(app.address, {"timeouts.upstream": "500ms"}) as lethe, Client(lethe.address, rcvbuf=32768) as c:
+    with Lethe(app.address, {"timeouts.upstream": "500ms"}) as lethe, Client(lethe.address, rcvbuf=262144) as c:
         c.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         c.reader.head()
         for _ in range(20):

@@ -83,6 +83,28 @@ def test_early_bytes_are_no_request(lethe, app):
     assert not app.seen("/smuggled")
 
 
+def test_early_bytes_when_the_application_declines(lethe, app):
+    """Then they are what comes behind the request: the next one."""
+    app.on("/nope", answer(b"no"))
+    with Client(lethe.address) as c:
+        c.send(ASK % b"/nope" + b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [c.response().body for _ in range(2)] == [b"no", b"ok\n"]
+    assert len(app.seen("/after")) == 1
+
+
+def test_client_ends_its_side_before_the_101(lethe, app):
+    @app.on("/soon")
+    def _(conn, head):
+        conn.send(SWITCH)
+        assert conn.reader.rest() == b"all I have"
+        conn.send(b"and the answer to it")
+        return False
+    with Client(lethe.address) as c:
+        c.send(ASK % b"/soon" + b"all I have").half_close()
+        assert c.response().status == 101
+        assert c.end() == ("eof", b"and the answer to it")
+
+
 def test_half_close_of_the_client(lethe, app):
     @app.on("/half")
     def _(conn, head):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts die, come back, start in any order, come and go: nothing that was confirmed is lost, nobody is logged out."""
+import contextlib
 import itertools
 import os
 import signal
@@ -124,7 +125,7 @@ def test_kill_of_redis_in_mid_request(cluster_of):
 
 def test_restart_of_redis_in_mid_request(cluster_of):
     """Redis comes back with its data while the request runs: it ends as if nothing had been."""
-    c = cluster_of(persistence="aof", options={"session.lock_ttl": "10s"})
+    c = cluster_of(persistence="aof")
     user = c.browser()
     assert user.count(to=0) == 1
     gate = c.gate()
@@ -139,6 +140,45 @@ def test_restart_of_redis_in_mid_request(cluster_of):
         assert answer.json()["n"] == 2 and found == 3
     else:
         assert answer.headers["X-Lethe-Error"] == "store_unavailable" and found == 2
+
+
+def test_long_answer_breaks_off_when_its_session_cannot_be_stored(cluster_of):
+    """The head of a long answer is out already: its end must never come."""
+    c = cluster_of(persistence="aof")
+    user = c.browser()
+    user.get("me.php", to=0)
+    assert len(user.get("stream.php", to=0).content) == 50_005
+    gate = c.gate()
+    under_way = Background(user.tab().get, "stream.php", to=0, gate=gate)
+    gate.wait_reached()
+    c.redis.kill9()
+    gate.open()
+    assert isinstance(under_way.error(), (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError))
+    c.redis.start()
+    service(c)
+    assert user.json("me.php", to=1)["n"] == 1
+
+
+def test_reload_in_mid_request(cluster_of):
+    """SIGHUP: who holds the lock under the old configuration keeps it, who comes under the new one waits."""
+    c = cluster_of()
+    user = c.browser()
+    user.count(to=0)
+    gate = c.gate()
+    first = Background(user.tab().count, to=0, gate=gate)
+    gate.wait_reached()
+    lethe = c.replicas[0].lethe
+    waited = lethe.metrics().get("lethe_sessions_total", event="lock_waited")
+    line = [Background(user.tab().count, to=0)]
+    lethe.wait_metric(waited + 1, "lethe_sessions_total", event="lock_waited")
+    for n in range(2, 5):
+        lethe.signal(signal.SIGHUP)
+        lethe.wait_event("reloaded", count=n - 1)
+        line.append(Background(user.tab().count, to=0))
+        lethe.wait_metric(waited + n, "lethe_sessions_total", event="lock_waited")
+    gate.open()
+    assert first.result() == 2
+    assert sorted(b.result() for b in line) == [3, 4, 5, 6]
 
 
 # --- Redis away ---
@@ -184,6 +224,17 @@ def test_redis_connection_cut(cluster_of):
     for i in range(6):
         assert user.count(to=i % 2) == i + 1
         c.redis.call("CLIENT", "KILL", "TYPE", "normal")
+
+
+def test_redis_connections_cut_under_load(cluster_of):
+    """Answers of Redis are lost on the way: what was asked is asked again, and nothing is done twice."""
+    c = cluster_of()
+    load = Load(c, 4)
+    for _ in range(15):
+        load.wait_more(5)
+        c.redis.call("CLIENT", "KILL", "TYPE", "normal")
+        c.redis.call("SCRIPT", "FLUSH")
+    load.check()
 
 
 def test_redis_forgot_its_scripts(cluster_of):
@@ -256,6 +307,22 @@ def test_replicas_come_and_go_without_a_failed_request(cluster_of):
     for i, user in enumerate(load.users):
         page = user.json("me.php", to=1 + i % 2)
         assert (page["n"], page["name"]) == (load.attempted[i], f"user{i}"), "confirmed, attempted and stored are the same"
+
+
+def test_drain_serves_what_has_arrived(lethe, origin):
+    """Connections that the kernel has taken, with requests on them, are served; idle ones too if a request came before the end."""
+    r = lethe(origin())
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(r.client()) for _ in range(5)]
+        for c in idle:
+            assert c.get("/").status == 200
+        r.signal(signal.SIGSTOP)
+        new = [stack.enter_context(r.client()) for _ in range(100)]
+        for c in new + idle:
+            c.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        r.signal(signal.SIGTERM)
+        r.signal(signal.SIGCONT)
+        assert [c.response().status for c in new + idle] == [200] * 105
 
 
 def test_drain_lets_a_running_request_end(cluster_of):

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from session_rig import (Background, bare_fixture, cluster_fixture, cluster_of_fixture, curl,  # noqa: F401
+from session_rig import (TOKEN, Background, bare_fixture, cluster_fixture, cluster_of_fixture, curl,  # noqa: F401
                          together)
 
 from rig import wait_for
@@ -147,6 +147,34 @@ def test_too_big_a_session_fails_loudly(cluster_of):
     assert r.status_code == 503 and r.headers["X-Lethe-Error"], (r.status_code, dict(r.headers))
     assert "Set-Cookie" not in r.headers
     assert user.count(to=1) == 2, "what was stored before is still there"
+
+
+@pytest.mark.parametrize("how", ["strict", "depth", "name", "serializer"])
+def test_settings_of_php(cluster_of, how):
+    c = cluster_of(**{
+        "strict": {"php_ini": {"session.use_strict_mode": "1"}},
+        "depth": {"depth": 1},
+        "name": {"php_ini": {"session.name": "SHOP"}, "options": {"session.cookies": "SHOP", "files.cookie": "SHOP"}},
+        "serializer": {"php_ini": {"session.serialize_handler": "php_serialize", "session.sid_length": "96", "session.sid_bits_per_character": "6",
+                                   "session.lazy_write": "0"}},
+    }[how])
+    user = c.browser()
+    user.login("alice", to=0, query="?regenerate=true")
+    assert [user.count(to=i % 2) for i in range(6)] == [1, 2, 3, 4, 5, 6]
+    assert user.http.cookies.keys() == [TOKEN] and user.name(to=0) == "alice"
+    files = c.session_files()
+    assert files and all(("/sess_" in f) and (how != "depth" or f.split("/")[-2] == f.split("sess_")[1][0]) for f in files)
+    user.get("logout.php?cookie=keep", to=1)
+    assert user.name(to=0) is None and user.name(to=1) is None
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_every_method_has_its_session(cluster, method):
+    user = cluster.browser()
+    user.count(to=0)
+    for i in range(4):
+        assert user.ask(method, "counter.php", to=i % 2, data=b"x" * 100_000 if method in ("POST", "PUT", "PATCH") else None).status_code == 200
+    assert user.count(to=0) == 6
 
 
 def test_read_and_close(cluster):

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <limits.h>
+#include <stdint.h>
 
 TestSuite(span, .fini = lt_rig_leaks);
 
