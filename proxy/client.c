@@ -5,12 +5,10 @@
 #include "process.h"
 #include "proxy_header.h"
 
-#include <linux/sockios.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, LINGER_BYTES = 1 << 20 };
+enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -240,21 +238,11 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
     }
 }
 
-bool lt_client_still_takes(struct lt_client *c) {
-    int unsent = 0;
-    if (ioctl(c->stream.fd, SIOCOUTQ, &unsent) != 0)
-        return false;
-    uint64_t taken = c->stream.sent - (uint64_t)unsent;
-    bool moved = taken != c->taken;
-    c->taken = taken;
-    return moved;
-}
-
 static void on_timer(struct lt_timer *t) {
     struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
     if (c->state == LT_CLIENT_HEAD)
         lt_exchange_head_timeout(c->x);
-    else if (lt_stream_pending(&c->stream) && lt_client_still_takes(c))
+    else if (lt_stream_pending(&c->stream) && lt_stream_still_takes(&c->stream))
         lt_timer_set(&c->worker->loop, t, conf(c)->timeouts->upstream);
     else if (c->x)
         lt_exchange_client_gone(c->x);

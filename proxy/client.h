@@ -28,7 +28,6 @@ struct lt_client {
     struct lt_address *via;     // the peer's address when a PROXY header named another; NULL: none
     bool ended;                 // the client ended its side
     size_t lingered;            // bytes thrown away
-    uint64_t taken;             // bytes that its kernel had acknowledged when that was last looked at
     struct lt_address peer;
 };
 
@@ -44,9 +43,6 @@ void lt_client_abort(struct lt_client *c);
 
 // Ends it whatever it does. For the end of a worker.
 void lt_client_close(struct lt_client *c);
-
-// Has the client taken any byte since the last call? A slow reader is no silent one.
-bool lt_client_still_takes(struct lt_client *c);
 
 // For drain: takes a request that stands in the socket; without one it is closed if it is idle.
 void lt_client_drain(struct lt_client *c);

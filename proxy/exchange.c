@@ -425,28 +425,33 @@ void lt_exchange_client_gone(struct lt_exchange *x) {
         lt_exchange_finish(x);
 }
 
+// Whose silence it is: the one who does not take what is sent to him, else the one who does not send.
+static void on_silence(struct lt_exchange *x, int64_t limit) {
+    struct lt_stream *client = x->client ? &x->client->stream : NULL, *app = x->upstream ? &x->upstream->stream : NULL;
+    bool client_behind = client && lt_stream_pending(client) && !client->corked;
+    bool app_behind = app && lt_stream_pending(app);
+    if ((client_behind && lt_stream_still_takes(client)) || (app_behind && lt_stream_still_takes(app))) {
+        lt_timer_set(&x->worker->loop, &x->timer, limit);
+    } else if (x->state == LT_X_TUNNEL || client_behind) {
+        lt_exchange_client_gone(x);
+    } else if (!app_behind && !x->request_sent && client && !lt_body_done(&x->request_body)) {
+        x->reason = "client_timeout";
+        lt_exchange_client_gone(x);
+    } else {
+        fail_response(x, 504, "upstream_timeout");
+    }
+}
+
 static void on_timer(struct lt_timer *t) {
     struct lt_exchange *x = LT_ENTRY(t, struct lt_exchange, timer);
     int64_t limit = x->state == LT_X_TUNNEL ? conf(x)->timeouts->tunnel : conf(x)->timeouts->upstream;
     int64_t idle = lt_clock_mono() - x->active;
     bool waits_for_hook = x->state == LT_X_REQUEST_HOOKS || x->state == LT_X_CONNECT ||
                           x->state == LT_X_RESPONSE_HOOKS || x->state == LT_X_END_HOOKS;
-    if (idle < limit || waits_for_hook) { // those have limits of their own
+    if (idle < limit || waits_for_hook) // those have limits of their own
         lt_timer_set(&x->worker->loop, t, idle < limit ? limit - idle : limit);
-        return;
-    }
-    bool slow_client = x->client && lt_stream_pending(&x->client->stream) && !x->client->stream.corked;
-    if (x->state == LT_X_TUNNEL || (x->state == LT_X_RESPOND && slow_client)) {
-        if (slow_client && lt_client_still_takes(x->client))
-            lt_timer_set(&x->worker->loop, t, limit);
-        else
-            lt_exchange_client_gone(x);
-    } else if (!x->request_sent && x->client && !lt_body_done(&x->request_body)) {
-        x->reason = "client_timeout";
-        lt_exchange_client_gone(x);
-    } else {
-        fail_response(x, 504, "upstream_timeout");
-    }
+    else
+        on_silence(x, limit);
 }
 
 void lt_exchange_finish(struct lt_exchange *x) {

@@ -2,7 +2,9 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static void on_read(evutil_socket_t fd, short what, void *arg) {
@@ -132,6 +134,16 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
     }
     s->sent += (uint64_t)sent;
     return (size_t)sent == total ? LT_OK : keep(s, pieces, n, (size_t)sent);
+}
+
+bool lt_stream_still_takes(struct lt_stream *s) {
+    int unsent = 0;
+    if (ioctl(s->fd, SIOCOUTQ, &unsent) != 0)
+        return false;
+    uint64_t taken = s->sent - (uint64_t)unsent;
+    bool moved = taken != s->taken;
+    s->taken = taken;
+    return moved;
 }
 
 enum lt_err lt_stream_uncork(struct lt_stream *s) {

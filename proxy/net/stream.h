@@ -29,6 +29,7 @@ struct lt_stream {
     struct event read_event, write_event;
     struct lt_buf out;     // what the kernel has not taken yet
     uint64_t sent;         // bytes that it has taken
+    uint64_t taken;        // bytes that the peer had acknowledged at the last lt_stream_still_takes()
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
@@ -52,6 +53,9 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
 static inline size_t lt_stream_pending(const struct lt_stream *s) {
     return s->out.len;
 }
+
+// Has the peer taken any byte since the last call? A slow reader is no silent one.
+bool lt_stream_still_takes(struct lt_stream *s);
 
 // A corked stream collects (up to out_max); uncorking sends. Errors as for lt_stream_write.
 static inline void lt_stream_cork(struct lt_stream *s) {

@@ -267,10 +267,12 @@ def test_application_that_does_not_read(app):
                 pass
         t = threading.Thread(target=push, daemon=True)
         t.start()
-        r = c.response()
+        try:
+            r = c.response()
+        finally:
+            go_on.set()
         assert r.status == 504 and r.get("x-lethe-error") == "upstream_timeout"
-        go_on.set()
-        c.sock.shutdown(2)
+        c.reset()
         t.join(5)
 
 

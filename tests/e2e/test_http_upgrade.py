@@ -213,6 +213,18 @@ def test_what_is_no_upgrade(lethe, app, data):
     assert not seen.all("upgrade") and not seen.has_option("upgrade")
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "H2C", "websocket, h2c"])
+def test_h2c_is_never_asked_for(lethe, app, protocol):
+    """Behind it requests would pass that nobody has looked at (h2c smuggling): it is a plain request without an upgrade."""
+    app.on("/h2c", answer(b"plain"))
+    with Client(lethe.address) as c:
+        r = c.get("/h2c", f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n")
+        assert r.body == b"plain"
+        assert c.get("/").status == 200
+    seen = app.seen("/h2c")[-1]
+    assert not {"upgrade", "http2-settings", "connection"} & set(seen.names())
+
+
 def test_101_without_upgrade_field(lethe, app):
     app.on("/bare101", b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     with Client(lethe.address) as c:

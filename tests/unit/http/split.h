@@ -6,6 +6,7 @@
 #include "base/buf.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
