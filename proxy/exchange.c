@@ -316,11 +316,11 @@ static void parse_response(struct lt_exchange *x) {
             response_head_done(x);
             return;
         }
-        x->response_parser.max = 0; // the next head begins anew
         if (!interim(x)) {
             lt_exchange_client_gone(x);
             return;
         }
+        lt_h1_parser_again(&x->response_parser, &x->response);
     }
 }
 

@@ -182,7 +182,7 @@ bool lt_cookie_date(struct lt_span text, int64_t *ms) {
     t.tm_mon = month;
     t.tm_year = year - 1900;
     *ms = (int64_t)timegm(&t) * 1000;
-    return true;
+    return t.tm_mday == day; // timegm() makes 2 March of 30 February
 }
 
 bool lt_cookie_name_ok(struct lt_span name) {

@@ -135,7 +135,7 @@ static bool is_protected(const struct lt_header *f) {
         if (lt_span_eq_nocase(f->name, lt_span_cstr(names[i])))
             return true;
     struct lt_span prefix = LT_S("X-Forwarded-");
-    return f->name.n > prefix.n && lt_span_eq_nocase(lt_span(f->name.p, prefix.n), prefix);
+    return f->name.n >= prefix.n && lt_span_eq_nocase(lt_span(f->name.p, prefix.n), prefix);
 }
 
 static void drop_named(struct lt_headers *h, struct lt_span name) {
@@ -150,8 +150,10 @@ void lt_framing_strip(struct lt_headers *h) {
                                       1u << LT_HDR_UPGRADE | 1u << LT_HDR_EXPECT;
     for (struct lt_header *f = NULL; (f = lt_headers_next(h, LT_HDR_CONNECTION, f));) {
         struct lt_span rest = f->value, token;
+        // "connection" too is passed over: dropped here already, a second Connection field would not be read any more.
         while (lt_span_next(&rest, &token))
-            if (!lt_span_eq_nocase(token, LT_S("close")) && !lt_span_eq_nocase(token, LT_S("keep-alive")))
+            if (!lt_span_eq_nocase(token, LT_S("close")) && !lt_span_eq_nocase(token, LT_S("keep-alive")) &&
+                !lt_span_eq_nocase(token, LT_S("connection")))
                 drop_named(h, token);
     }
     for (unsigned i = 0; i < h->n; i++)

@@ -46,6 +46,13 @@ bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct l
     return lt_headers_init(&head->headers, arena);
 }
 
+void lt_h1_parser_again(struct lt_h1_parser *p, struct lt_h1_head *head) {
+    struct lt_headers table = head->headers;
+    table.n = 0;
+    *p = (struct lt_h1_parser){.response = p->response, .max = p->max};
+    *head = (struct lt_h1_head){.minor = 1, .headers = table};
+}
+
 // What is wrong with a text that is not as it must be: a CR inside a line has a name of its own.
 static enum lt_h1_reason blame(struct lt_span text, enum lt_h1_reason otherwise) {
     return lt_span_find(text, '\r') < text.n ? LT_H1_BARE_CR : otherwise;

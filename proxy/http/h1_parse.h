@@ -75,6 +75,9 @@ struct lt_h1_parser {
 bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct lt_arena *arena, bool response, size_t max)
     __attribute__((warn_unused_result));
 
+// For the next message of the same connection, in the same table (interim answers): what the head held is forgotten.
+void lt_h1_parser_again(struct lt_h1_parser *p, struct lt_h1_head *head);
+
 // `data[0..n)`: all that was received of the message so far, the same memory at each call. A request may be preceded
 // by at most one empty line (RFC 9112 section 2.2), which counts into head->size.
 // LT_H1_DONE: head is whole; head->size bytes belong to it. LT_H1_BAD: p->reason says why, and the connection must not be

@@ -193,12 +193,18 @@ def test_application_dies_before_its_answer(lethe, app, part, end):
 
 def test_bytes_behind_an_answer_are_never_the_next_one(lethe, app):
     """Response splitting: what stands behind the answer makes the connection unusable and answers nobody."""
-    evil = answer(b"evil")
-    app.on("/two", answer(b"good") + evil)
+    used = []
+
+    @app.on("/two")
+    def _(conn, head):
+        used.append(conn.index)
+        conn.body(head)
+        conn.send(answer(b"good") + answer(b"evil"))
     for _ in range(5):
         with Client(lethe.address) as c:
             assert c.get("/two").body == b"good"
             assert c.get("/").body == b"ok\n"
+    assert len(set(used)) == len(used)
 
 
 @pytest.mark.parametrize("method,status", [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")])

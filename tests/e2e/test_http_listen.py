@@ -86,7 +86,7 @@ def test_several_listeners(app, short_dir):
 def test_admin_on_a_unix_socket(app, short_dir):
     with Lethe(app.address, admin=f"unix:{short_dir}/admin.sock") as lethe:
         assert lethe.get("/").status == 200
-        assert lethe.metrics().get("lethe_requests_total", outcome="ok") == 1
+        lethe.wait_metric(1, "lethe_requests_total", outcome="ok")
     assert not os.path.exists(f"{short_dir}/admin.sock")
 
 

@@ -186,6 +186,15 @@ def test_new_id_rotates(jar):
     assert jar.ask(f"{TOKEN}={token}")[0] == ["PHPSESSID=first"]
 
 
+def test_new_id_behind_a_deletion_rotates(jar):
+    """"Away with the old session, here is a new one" in one answer: whoever had the old token must not get the new session."""
+    token = jar.log_in("Set-Cookie: JSESSIONID=first; Path=/")
+    _, r = jar.ask(f"{TOKEN}={token}", ["Set-Cookie: JSESSIONID=; Path=/; Max-Age=0", "Set-Cookie: JSESSIONID=second; Path=/; HttpOnly"])
+    seen = jar.ask(f"{TOKEN}={token}")[0]
+    assert seen in ([], ["JSESSIONID=first"]), seen
+    assert jar.ask(f"{TOKEN}={token_of(r)}")[0] == ["JSESSIONID=second"]
+
+
 def test_reissued_cookies_do_not_rotate(jar):
     token = jar.log_in("Set-Cookie: laravel_session=enc1; path=/")
     for i in range(2, 5):

@@ -2,6 +2,7 @@
 """One request at a time works on a session, across replicas; a lock ends with its holder, and a holder that lost it writes nothing."""
 import signal
 
+import pytest
 import requests
 from session_rig import TOKEN, Background, bare_fixture, cluster_fixture, cluster_of_fixture  # noqa: F401
 
@@ -147,6 +148,21 @@ def test_client_that_leaves_in_mid_request(cluster):
     assert behind.result() == 3
 
 
+def test_client_that_leaves_in_mid_answer(cluster):
+    """The same with the answer half read."""
+    user = cluster.browser()
+    user.get("me.php", to=0)
+    gate = cluster.gate()
+    page = user.tab().get("stream.php", to=0, gate=gate, stream=True)
+    assert page.raw.read(1000)
+    gate.wait_reached()
+    page.raw.close()
+    page.close()
+    behind = Background(user.tab().json, "get.php?key=after", to=1)
+    gate.open()
+    assert behind.result()["value"] == 1
+
+
 def test_long_request_keeps_its_lock(cluster_of):
     """The lease is renewed while the request runs: many times its length."""
     c = cluster_of(options={"session.lock_ttl": "300ms"})
@@ -214,6 +230,48 @@ def test_late_write_of_a_holder_that_lost_its_lease_is_refused(cluster_of):
     assert (r.status_code, r.headers["X-Lethe-Error"]) == (503, "session_lease_lost")
     assert sleeper.metrics().get("lethe_sessions_total", event="fenced") == 1
     assert user.count(to=0) == 6 and user.count(to=1) == 7
+
+
+def stand_still(c, page, data, meanwhile):
+    """page on replica 0, whose lethe is stopped in mid-request for longer than its lease; meanwhile() runs on replica 1. The answer."""
+    user = c.browser()
+    user.login("alice", to=0)
+    assert [user.count(to=i % 2) for i in range(2)] == [1, 2]
+    gate = c.gate()
+    tab = user.tab()
+    first = Background(tab.ask, "POST", f"{page}&gate={gate.name}", 0, data=data)
+    gate.wait_reached()
+    sleeper = c.replicas[0].lethe
+    sleeper.signal(signal.SIGSTOP)
+    try:
+        meanwhile(user.tab())
+        gate.open()
+    finally:
+        sleeper.signal(signal.SIGCONT)
+    return user, tab, first.result()
+
+
+@pytest.mark.parametrize("drop", ["true", "false"])
+def test_late_rotation_of_a_holder_that_lost_its_lease_is_refused(cluster_of, drop):
+    """A new id is a write like any other: it must not carry what somebody else has overtaken to a new token."""
+    c = cluster_of(options={"session.lock_ttl": "500ms"})
+
+    def count(tab):
+        assert tab.count(to=1) == 3
+    user, tab, r = stand_still(c, f"login.php?regenerate={drop}", {"name": "bob"}, count)
+    assert (r.status_code, r.headers.get("X-Lethe-Error")) == (503, "session_lease_lost"), r.headers
+    assert "Set-Cookie" not in r.headers and tab.token == user.token
+    assert [user.count(to=i % 2) for i in range(2)] == [4, 5] and user.name(to=0) == "alice"
+
+
+def test_late_rotation_after_a_logout_is_refused(cluster_of):
+    c = cluster_of(options={"session.lock_ttl": "500ms"})
+
+    def log_out(tab):
+        assert tab.get("logout.php?cookie=expire", to=1).status_code == 200
+    user, tab, _ = stand_still(c, "login.php?regenerate=false", {"name": "alice"}, log_out)
+    for b in (user, tab):
+        assert b.json("me.php", to=1)["n"] == 0, "a slow request has brought the session back under a new token"
 
 
 def test_logout_while_the_holder_stood_still(cluster_of):

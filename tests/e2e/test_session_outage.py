@@ -8,9 +8,9 @@ import threading
 
 import pytest
 import requests
-from session_rig import Background, cluster_of_fixture  # noqa: F401
+from session_rig import Background, cluster_of_fixture, keys  # noqa: F401
 
-from rig import wait_for
+from rig import App, Redis, answer, run_cli, wait_for
 
 
 class Load:
@@ -245,18 +245,72 @@ def test_redis_forgot_its_scripts(cluster_of):
         c.redis.call("SCRIPT", "FLUSH")
 
 
-def test_redis_that_cannot_write(cluster_of):
-    """Out of memory: sessions cannot be stored, and that is said."""
+@pytest.mark.parametrize("trouble, cure", [(("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+                                           (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"))], ids=["full", "replica"])
+def test_redis_that_cannot_write(cluster_of, trouble, cure):
+    """Out of memory, or demoted by a fail-over: sessions cannot be stored, and that is said."""
     c = cluster_of()
     user = c.browser()
     assert user.count(to=0) == 1
-    c.redis.call("CONFIG", "SET", "maxmemory", "1")
+    c.redis.call(*trouble)
     for to in (0, 1):
         r = user.get("counter.php", to=to, timeout=5)
         assert (r.status_code, r.headers.get("X-Lethe-Error")) == (503, "store_unavailable")
         assert c.browser().get("anonymous.php", to=to).status_code == 200
-    c.redis.call("CONFIG", "SET", "maxmemory", "0")
+    c.redis.call(*cure)
+    wait_for(lambda: user.get("me.php", to=0).status_code == 200 and user.get("me.php", to=1).status_code == 200, 10, "recovery")
     assert user.count(to=1) == 2
+
+
+def login_works(lethe, app):
+    r = lethe.get("/login")
+    assert r.status == 200, r
+    token = r.get("set-cookie").split(";")[0]
+    lethe.get("/back", f"Cookie: {token}\r\n")
+    assert app.seen("/back")[-1].all("cookie") == ["PHPSESSID=x"]
+    return token
+
+
+@pytest.fixture
+def app():
+    a = App()
+    a.on("/login", answer(headers="Set-Cookie: PHPSESSID=x; path=/\r\n"))
+    yield a
+    a.stop()
+
+
+def test_redis_by_unix_socket(lethe, app, short_dir):
+    with Redis(short_dir, unix=True) as redis:
+        login_works(lethe(app, store=redis.url, keys=keys()), app)
+
+
+def test_redis_with_password_and_database(lethe, app, tmp_path):
+    with Redis(tmp_path, args=["--requirepass", "p@ss:w/rd", "--user", "shop", "on", ">s3cret", "~shop:*", "+@all"], start=False) as redis:
+        redis.password = "p@ss:w/rd"
+        where = f"127.0.0.1:{redis.port}"
+        login_works(lethe(app, store=f"redis://:p%40ss%3Aw%2Frd@{where}/3", keys=keys()), app)
+        assert redis.pipeline([("SELECT", "3"), ("DBSIZE",)])[1] == 1
+        login_works(lethe(app, store=f"redis://shop:s3cret@{where}/0", keys=keys(), **{"session.prefix": "shop"}), app)
+        wrong = lethe(app, store=f"redis://shop:wrong@{where}/0", keys=keys(), **{"session.prefix": "shop"})
+        assert (wrong.get("/login").status, wrong.get("/anonymous").status) == (503, 200)
+        assert wrong.events("redis_refuses")
+        assert "wrong@" not in wrong.process.tail()
+        redis.call("ACL", "SETUSER", "shop", ">wrong")
+        wait_for(lambda: wrong.get("/login").status == 200, 10, "the right password")
+
+
+def test_keys_are_replaced_while_sessions_live(lethe, app, tmp_path):
+    """The new key in front, the old one behind it, then the new one alone: what was written in between lives on."""
+    with Redis(tmp_path) as redis:
+        fresh = run_cli("keygen").stdout.strip()
+        token = login_works(lethe(app, store=redis.url, keys=keys()), app)
+        app.on("/more", answer(headers="Set-Cookie: connect.sid=y; path=/\r\n"))
+        both = lethe(app, store=redis.url, keys=f"{fresh},{keys()}")
+        more = both.get("/more", f"Cookie: {token}\r\n")
+        token = (more.all("set-cookie") or [token])[0].split(";")[0]
+        new = lethe(app, store=redis.url, keys=fresh)
+        assert new.get("/last", f"Cookie: {token}\r\n").status == 200
+        assert app.seen("/last")[0].all("cookie") == ["PHPSESSID=x; connect.sid=y"]
 
 
 # --- starting ---
@@ -333,13 +387,16 @@ def test_drain_lets_a_running_request_end(cluster_of):
     under_way = Background(user.tab().count, to=0, gate=gate)
     gate.wait_reached()
     leaving = c.replicas[0].lethe
+    in_line = Background(user.tab().count, to=0)
+    leaving.wait_metric(1, "lethe_sessions_total", event="lock_waited")
     leaving.signal(signal.SIGTERM)
     leaving.wait_event("draining")
     assert not under_way.done() and leaving.process.alive()
     gate.open()
-    assert under_way.result() == 2
+    assert (under_way.result(), in_line.result()) == (2, 3)
+    user.close()
     leaving.stop()
-    assert user.count(to=1) == 3
+    assert user.count(to=1) == 4
 
 
 def test_bare_replica_drops_a_running_request(cluster_of):

@@ -12,6 +12,12 @@ SKIP = {".git", "build", "__pycache__"}
 HEAD = re.compile(r"^[A-Za-z_](?!\w*:\s*$)")  # something begins in the first column that is no label
 
 
+def name_of(head):
+    """`static bool x(int a,` → x(); Criterion's `Test(suite, name) {` as it stands."""
+    test = re.match(r"Test\([^)]*\)?", head)
+    return test[0] if test else re.sub(r"\s*\(.*", "", head).split()[-1].lstrip("*") + "()"
+
+
 def c_functions(lines):
     """(name, first line, number of lines) of each function: from its head in the first column to the brace in the first column."""
     head = None
@@ -19,7 +25,7 @@ def c_functions(lines):
         if line.startswith("}"):
             if head and line.rstrip() == "}":
                 first, text = head
-                yield re.sub(r"\s*\(.*", "", text).split()[-1].lstrip("*"), first, number - first + 1
+                yield name_of(text), first, number - first + 1
             head = None
         elif HEAD.match(line):
             head = (number, line) if "(" in line and not line.rstrip().endswith(";") else None
@@ -28,7 +34,7 @@ def c_functions(lines):
 def python_functions(text):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield node.name, node.lineno, node.end_lineno - node.lineno + 1
+            yield f"{node.name}()", node.lineno, node.end_lineno - node.lineno + 1
 
 
 def sources(root):
@@ -55,7 +61,7 @@ def check(root):
         judge(found, warned, path, len(lines), FILE_WARN, FILE_MAX)
         functions = python_functions(text) if path.endswith(".py") else c_functions(lines)
         for name, first, n in functions:
-            judge(found, warned, f"{path}:{first}: {name}()", n, FUNCTION_WARN, FUNCTION_MAX)
+            judge(found, warned, f"{path}:{first}: {name}", n, FUNCTION_WARN, FUNCTION_MAX)
     return found, warned
 
 

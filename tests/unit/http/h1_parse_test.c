@@ -230,6 +230,7 @@ Test(h1_parse, host) {
         ROW("GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: a\\b\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: \"a\"\r\n\r\n", "host"),
+        ROW("GET / HTTP/1.1\r\nHost: a%2eb\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: <a>\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", "host"),
