@@ -129,6 +129,11 @@ static void dispatch(struct lt_client *c) {
         read_proxy_header(c);
         break;
     case LT_CLIENT_IDLE:
+        if (lt_stream_pending(&c->stream))
+            lt_stream_want_read(&c->stream, false); // who does not read his answers gets no more of them: on_drained goes on
+        else
+            parse(c);
+        break;
     case LT_CLIENT_HEAD:
         parse(c);
         break;
@@ -204,12 +209,14 @@ static void on_next(struct lt_task *t) {
 
 static void on_drained(struct lt_stream *s) {
     struct lt_client *c = of_stream(s);
-    if (c->x)
+    if (c->x) {
         lt_exchange_client_drained(c->x);
-    else if (c->state == LT_CLIENT_LINGER)
+    } else if (c->state == LT_CLIENT_LINGER) {
         begin_linger(c);
-    else if (c->state == LT_CLIENT_IDLE)
+    } else if (c->state == LT_CLIENT_IDLE) {
+        lt_stream_want_read(s, !c->ended);
         on_next(&c->next);
+    }
 }
 
 static void on_broken(struct lt_stream *s, enum lt_err e) {

@@ -321,6 +321,7 @@ static void parse_response(struct lt_exchange *x) {
             return;
         }
         lt_h1_parser_again(&x->response_parser, &x->response);
+        lt_inbox_compact(&u->in);
     }
 }
 

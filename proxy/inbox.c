@@ -90,3 +90,12 @@ void lt_inbox_release(struct lt_inbox *in) {
     in->floor = in->start = 0;
     in->end = left;
 }
+
+void lt_inbox_compact(struct lt_inbox *in) {
+    size_t left = in->end - in->start;
+    if (in->start == in->floor || left == 0)
+        return;
+    memmove(in->block->data + in->floor, in->block->data + in->start, left);
+    in->start = in->floor;
+    in->end = in->floor + left;
+}

@@ -48,6 +48,9 @@ static inline struct lt_span lt_inbox_span(const struct lt_inbox *in) {
 // Takes `n` bytes off the front; when all is taken, the space behind the floor is free again.
 void lt_inbox_consume(struct lt_inbox *in, size_t n);
 
+// Moves what is left to the floor, so that there is room behind it again. Nothing may point into it.
+void lt_inbox_compact(struct lt_inbox *in);
+
 // The `n` bytes at the front are a head: they stay where they are until lt_inbox_release().
 void lt_inbox_pin(struct lt_inbox *in, size_t n);
 

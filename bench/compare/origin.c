@@ -4,10 +4,12 @@
 //
 //   origin PORT          listens on 127.0.0.1:PORT (0: any free one) and prints the port on stdout
 //
+//   GET /                200 with 1 KB
 //   GET /<n>[k|m|g]      200 with n bytes (k, m, g: powers of 1024), for example /1k, /64k, /1g
-//   GET /login           200 and a session cookie: Set-Cookie: PHPSESSID=<26 characters>; path=/
-//   GET /cookie          200 with the value of the request's Cookie field: shows what a proxy
-//   passed on
+//   POST anything        200 when the whole body (Content-Length) has come: its length in digits
+//   GET /login           200 and a session cookie as express-session makes it: connect.sid=s%3A<id>.<signature>
+//   GET /private         200 with 1 KB if such a cookie came and its signature is right, 403 otherwise
+//   GET /cookie          200 with the value of the request's Cookie field: shows what a proxy passed on
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -25,17 +27,25 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { IN_MAX = 16384, OUT_MAX = IN_MAX + 512, FILL_MAX = 262144, EVENTS = 256 };
+enum { IN_MAX = 16384, OUT_MAX = IN_MAX + 512, FILL_MAX = 262144, EVENTS = 256, ID_SIZE = 32, SIGNATURE_SIZE = 16 };
 
 struct conn {
     int fd;
     bool waits_out;        // registered for writability
     bool close;            // close when the answer is out
+    bool due;              // the answer to a POST is due when its body has come
     size_t in_n;           // bytes in `in`
-    uint64_t skip;         // bytes of a request body still to be dropped
+    uint64_t skip, length; // of a request body: bytes still to be dropped, all of them
     size_t out_off, out_n; // head, and a short body, of the answer
     uint64_t body;         // bytes of fill still to be sent behind it
     char in[IN_MAX], out[OUT_MAX];
+};
+
+// What is said in an answer: a status, more header lines, and a body of `length` bytes that begins with text.
+struct reply {
+    const char *status, *more, *text;
+    size_t text_n;
+    uint64_t length;
 };
 
 static int loop;
@@ -48,12 +58,10 @@ static void die(const char *what) {
 
 // ---- the answer ----
 
-// The value of field `name` ("\r\nname:", lower case letters match both) in a head, or NULL; *n:
-// its length.
+// The value of field `name` in a head, or NULL; *n: its length.
 static const char *field(const char *head, size_t head_n, const char *name, size_t *n) {
     size_t name_n = strlen(name);
-    for (const char *p = head, *end = head + head_n;
-         (p = memchr(p, '\n', (size_t)(end - p))) != NULL;) {
+    for (const char *p = head, *end = head + head_n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;) {
         p++;
         if ((size_t)(end - p) > name_n && p[name_n] == ':' && strncasecmp(p, name, name_n) == 0) {
             p += name_n + 1;
@@ -73,52 +81,101 @@ static uint64_t size_of_path(const char *path) {
     return *unit == 'k' ? n << 10 : *unit == 'm' ? n << 20 : *unit == 'g' ? n << 30 : n;
 }
 
-static void new_session(char *id, size_t n) {
+// Not a secret: it only tells an id of ours from one that was cut or swapped on the way.
+static void sign(const char *id, char signature[static SIGNATURE_SIZE + 1]) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < ID_SIZE; i++)
+        h = (h ^ (unsigned char)id[i]) * 0x100000001b3u;
+    snprintf(signature, SIGNATURE_SIZE + 1, "%016" PRIx64, h);
+}
+
+static void new_session(char id[static ID_SIZE + 1]) {
     static uint64_t x = 0x9e3779b97f4a7c15u;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < ID_SIZE; i++) {
         x = x * 6364136223846793005u + 1442695040888963407u;
         id[i] = "abcdefghijklmnopqrstuvwxyz012345"[x >> 59];
     }
+    id[ID_SIZE] = 0;
 }
 
-// Writes the answer to the request with the head in[0..head_n) into c->out and c->body.
-static void answer(struct conn *c, size_t head_n) {
-    const char *path = memchr(c->in, ' ', head_n), *text = "", *more = "";
-    char cookie[96];
-    size_t text_n = 0, n;
-    path = path ? path + 1 : "/";
-    uint64_t length;
-    if (strncmp(path, "/login", 6) == 0) {
-        char id[27] = {0};
-        new_session(id, 26);
-        snprintf(cookie, sizeof cookie, "Set-Cookie: PHPSESSID=%s; path=/\r\n", id);
-        more = cookie;
-        text = "hello\n";
-        length = text_n = 6;
-    } else if (strncmp(path, "/cookie", 7) == 0) {
-        const char *v = field(c->in, head_n, "Cookie", &text_n);
-        text = v ? v : "";
-        length = text_n;
-    } else {
-        length = size_of_path(path + 1);
-    }
-    const char *v = field(c->in, head_n, "Connection", &n);
-    c->close = v && n == 5 && strncasecmp(v, "close", 5) == 0;
-    v = field(c->in, head_n, "Content-Length", &n);
-    c->skip = v ? strtoull(v, NULL, 10) : 0;
-    int w = snprintf(c->out, 512,
-                     "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\nServer: origin\r\n"
-                     "Cache-Control: no-cache\r\nContent-Type: "
-                     "application/octet-stream\r\n%sContent-Length: %" PRIu64 "\r\n%s\r\n",
-                     more, length, c->close ? "Connection: close\r\n" : "");
-    memcpy(c->out + w, text, text_n);
+static bool has_session(const char *cookie, size_t n) {
+    static const char name[] = "connect.sid=s%3A";
+    char signature[SIGNATURE_SIZE + 1];
+    const char *id = cookie ? memmem(cookie, n, name, sizeof name - 1) : NULL;
+    if (!id || (size_t)(cookie + n - id) < sizeof name - 1 + ID_SIZE + 1 + SIGNATURE_SIZE)
+        return false;
+    id += sizeof name - 1;
+    sign(id, signature);
+    return id[ID_SIZE] == '.' && memcmp(id + ID_SIZE + 1, signature, SIGNATURE_SIZE) == 0;
+}
+
+// Writes the answer into c->out and c->body.
+static void put_answer(struct conn *c, const struct reply *r) {
+    int w =
+        snprintf(c->out, 512,
+                 "HTTP/1.1 %s\r\nDate: Mon, 23 Nov 2026 12:00:00 GMT\r\nServer: origin\r\nCache-Control: no-cache\r\n"
+                 "Content-Type: application/octet-stream\r\n%sContent-Length: %" PRIu64 "\r\n%s\r\n",
+                 r->status, r->more, r->length, c->close ? "Connection: close\r\n" : "");
+    memcpy(c->out + w, r->text, r->text_n);
     c->out_off = 0;
-    c->out_n = (size_t)w + text_n;
-    c->body = length - text_n;
+    c->out_n = (size_t)w + r->text_n;
+    c->body = r->length - r->text_n;
+}
+
+static void answer_post(struct conn *c) {
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64 "\n", c->length);
+    c->due = false;
+    put_answer(c, &(struct reply){"200 OK", "", digits, (size_t)n, (uint64_t)n});
+}
+
+static void answer_login(struct conn *c) {
+    char id[ID_SIZE + 1], signature[SIGNATURE_SIZE + 1], line[128];
+    new_session(id);
+    sign(id, signature);
+    snprintf(line, sizeof line, "Set-Cookie: connect.sid=s%%3A%s.%s; Path=/; HttpOnly\r\n", id, signature);
+    put_answer(c, &(struct reply){"200 OK", line, "hello\n", 6, 6});
+}
+
+static bool begins(const char *path, const char *with) {
+    return strncmp(path, with, strlen(with)) == 0;
+}
+
+static void answer_get(struct conn *c, size_t head_n, const char *path) {
+    struct reply r = {.status = "200 OK", .more = "", .text = ""};
+    size_t n = 0;
+    const char *cookie = begins(path, "/private") || begins(path, "/cookie") ? field(c->in, head_n, "Cookie", &n) : NULL;
+    if (begins(path, "/cookie")) {
+        r.text = cookie ? cookie : "";
+        r.text_n = r.length = n;
+    } else if (begins(path, "/private")) {
+        r.length = 1024;
+        if (!has_session(cookie, n))
+            r.status = "403 Forbidden";
+    } else {
+        r.length = begins(path, "/ ") ? 1024 : size_of_path(path + 1);
+    }
+    put_answer(c, &r);
     if (memcmp(c->in, "HEAD ", 5) == 0) {
-        c->out_n -= text_n;
+        c->out_n -= r.text_n;
         c->body = 0;
     }
+}
+
+// Answers the request with the head in[0..head_n), or notes that the answer is due behind the body.
+static void answer(struct conn *c, size_t head_n) {
+    size_t n;
+    const char *path = memchr(c->in, ' ', head_n), *v = field(c->in, head_n, "Connection", &n);
+    path = path ? path + 1 : "/ ";
+    c->close = v && n == 5 && strncasecmp(v, "close", 5) == 0;
+    v = field(c->in, head_n, "Content-Length", &n);
+    c->skip = c->length = v ? strtoull(v, NULL, 10) : 0;
+    if (memcmp(c->in, "POST ", 5) == 0)
+        c->due = true;
+    else if (begins(path, "/login"))
+        answer_login(c);
+    else
+        answer_get(c, head_n, path);
 }
 
 // ---- the connection ----
@@ -151,25 +208,31 @@ static bool flush_out(struct conn *c) {
     return !c->close;
 }
 
-// Answers all whole requests in c->in, as far as the client takes the answers. False: the
-// connection is over.
+// Drops what has come of a request body; returns how many bytes that were.
+static size_t skip_body(struct conn *c, size_t off) {
+    size_t n = c->in_n - off < c->skip ? c->in_n - off : (size_t)c->skip;
+    c->skip -= n;
+    return n;
+}
+
+// Answers all whole requests in c->in, as far as the client takes the answers. False: the connection is over.
 static bool serve(struct conn *c) {
     size_t off = 0;
     while (off < c->in_n && !c->waits_out) {
-        if (c->skip > 0) {
-            size_t n = c->in_n - off < c->skip ? c->in_n - off : (size_t)c->skip;
-            c->skip -= n;
-            off += n;
-            continue;
+        if (c->skip == 0) {
+            memmove(c->in, c->in + off, c->in_n - off);
+            c->in_n -= off;
+            const char *end = memmem(c->in, c->in_n, "\r\n\r\n", 4);
+            if (!end)
+                return c->in_n < IN_MAX;
+            off = (size_t)(end - c->in) + 4;
+            answer(c, off);
         }
-        memmove(c->in, c->in + off, c->in_n - off);
-        c->in_n -= off;
-        off = 0;
-        const char *end = memmem(c->in, c->in_n, "\r\n\r\n", 4);
-        if (!end)
-            return c->in_n < IN_MAX;
-        off = (size_t)(end - c->in) + 4;
-        answer(c, off);
+        off += skip_body(c, off);
+        if (c->due && c->skip > 0)
+            break;
+        if (c->due)
+            answer_post(c);
         if (!flush_out(c))
             return false;
     }
@@ -204,9 +267,8 @@ static void accept_all(int listener) {
 
 static int listen_on(unsigned port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)port),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 4096) < 0)

@@ -117,8 +117,7 @@ static bool readable(struct side *from) {
 }
 
 static bool writable(struct side *to) {
-    ssize_t sent =
-        send(to->fd, to->pending + to->pending_off, to->pending_n - to->pending_off, MSG_NOSIGNAL);
+    ssize_t sent = send(to->fd, to->pending + to->pending_off, to->pending_n - to->pending_off, MSG_NOSIGNAL);
     if (sent < 0)
         return errno == EAGAIN;
     to->pending_off += (size_t)sent;
@@ -163,8 +162,7 @@ static void accept_all(int listener) {
         int up = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (!p || up < 0)
             die("relay");
-        if (connect(up, (struct sockaddr *)&upstream_address, sizeof upstream_address) < 0 &&
-            errno != EINPROGRESS)
+        if (connect(up, (struct sockaddr *)&upstream_address, sizeof upstream_address) < 0 && errno != EINPROGRESS)
             die("relay: connect");
         add(&p->client, &p->upstream, p, fd);
         add(&p->upstream, &p->client, p, up);
@@ -188,9 +186,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: relay PORT UPSTREAM_PORT\n");
         return 2;
     }
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)atoi(argv[1])),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     upstream_address = a;
     upstream_address.sin_port = htons((uint16_t)atoi(argv[2]));
     int listener = listen_on(a);

@@ -86,7 +86,7 @@ bool lt_set_cookie_parse(struct lt_span value, struct lt_set_cookie *c) {
     struct lt_cookie attribute;
     while (lt_cookie_next(&rest, &attribute)) {
         bool flag = attribute.name.n == 0 && lt_span_find(attribute.raw, '=') == attribute.raw.n;
-        read_attribute(flag ? attribute.raw : attribute.name, flag ? lt_span(NULL, 0) : attribute.value, c);
+        read_attribute(flag ? attribute.raw : attribute.name, flag ? lt_span(attribute.raw.p, 0) : attribute.value, c);
     }
     return true;
 }

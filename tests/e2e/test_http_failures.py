@@ -344,7 +344,7 @@ def test_application_is_away():
         for _ in range(2):
             r = c.get("/")
             assert r.status == 502 and r.get("x-lethe-error") == "upstream_connect"
-        assert lethe.metrics().get("lethe_requests_total", outcome="upstream_failed") == 2
+        lethe.wait_metric(2, "lethe_requests_total", outcome="upstream_failed")
 
 
 def test_application_goes_away_and_comes_back(origin):

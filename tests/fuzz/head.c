@@ -92,6 +92,8 @@ static void check_rewritten(struct message *m, bool response, enum lt_method met
     if (!response && m->head.host.n == 0)
         return; // HTTP/1.0 without Host: the empty one that it goes on with is nothing that a client may send us
     struct lt_h1_out how = {.kind = f.kind, .length = f.length, .upgrade = f.upgrade_protocol};
+    if (response && f.kind == LT_BODY_NONE && method != LT_METHOD_HEAD && m->head.status >= 200 && m->head.status != 204 && m->head.status != 304)
+        how.kind = LT_BODY_LENGTH; // without "Content-Length: 0" the body would last until the connection closes
     lt_framing_strip(&m->head.headers);
     lt_buf_init(&out, 4 * HEAD_MAX);
     CHECK(response ? lt_h1_write_response(&out, &m->head, &how) : lt_h1_write_request(&out, &m->head, &how));

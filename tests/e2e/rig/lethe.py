@@ -207,9 +207,11 @@ class Lethe:
         return Client(self.address, **how)
 
     def get(self, path="/", headers=""):
-        """One GET on a connection of its own."""
+        """One GET on a connection of its own; back when lethe has ended it, so that it is counted and logged."""
         with self.client() as c:
-            return c.get(path, headers + "Connection: close\r\n")
+            r = c.get(path, headers + "Connection: close\r\n")
+            c.end()
+            return r
 
     def get_admin(self, path):
         with Client(self.admin) as c:

@@ -85,6 +85,9 @@ Test(cookie, set_cookie) {
         {"a=b; Max-Age=5s", {.name = S("a"), .value = S("b")}},
         {"a=b; expires=Thu, 01 Jan 1970 00:00:01 GMT", {.name = S("a"), .value = S("b"), .has_expires = true, .expires = 1000}},
         {"a=b; expires=never", {.name = S("a"), .value = S("b")}},
+        {"a=b; expires", {.name = S("a"), .value = S("b")}},
+        {"a=b; expires=", {.name = S("a"), .value = S("b")}},
+        {"a=b; max-age; domain; samesite", {.name = S("a"), .value = S("b")}},
         {"a=b; unknown=x; ; =; =path; path=/z", {.name = S("a"), .value = S("b"), .path = S("/z")}},
         {"path=/x; secure", {.name = S("path"), .value = S("/x"), .secure = true}},
     };
