@@ -10,6 +10,7 @@
 //   GET /login           200 and a session cookie as express-session makes it: connect.sid=s%3A<id>.<signature>
 //   GET /private         200 with 1 KB if such a cookie came and its signature is right, 403 otherwise
 //   GET /cookie          200 with the value of the request's Cookie field: shows what a proxy passed on
+//   GET /connections     200 with the number of connections accepted so far: shows whether a proxy keeps its own
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -49,6 +50,7 @@ struct reply {
 };
 
 static int loop;
+static uint64_t accepted;
 static char fill[FILL_MAX];
 
 static void die(const char *what) {
@@ -122,10 +124,9 @@ static void put_answer(struct conn *c, const struct reply *r) {
     c->body = r->length - r->text_n;
 }
 
-static void answer_post(struct conn *c) {
+static void answer_number(struct conn *c, uint64_t number) {
     char digits[24];
-    int n = snprintf(digits, sizeof digits, "%" PRIu64 "\n", c->length);
-    c->due = false;
+    int n = snprintf(digits, sizeof digits, "%" PRIu64 "\n", number);
     put_answer(c, &(struct reply){"200 OK", "", digits, (size_t)n, (uint64_t)n});
 }
 
@@ -174,6 +175,8 @@ static void answer(struct conn *c, size_t head_n) {
         c->due = true;
     else if (begins(path, "/login"))
         answer_login(c);
+    else if (begins(path, "/connections"))
+        answer_number(c, accepted);
     else
         answer_get(c, head_n, path);
 }
@@ -232,7 +235,8 @@ static bool serve(struct conn *c) {
         if (c->due && c->skip > 0)
             break;
         if (c->due)
-            answer_post(c);
+            answer_number(c, c->length);
+        c->due = false;
         if (!flush_out(c))
             return false;
     }
@@ -257,6 +261,7 @@ static void accept_all(int listener) {
         struct conn *c = calloc(1, sizeof *c);
         if (!c)
             die("origin: memory");
+        accepted++;
         c->fd = fd;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};

@@ -15,14 +15,16 @@ static const char request[] =
     "Connection: keep-alive\r\n"
     "Cache-Control: max-age=0\r\n"
     "Upgrade-Insecure-Requests: 1\r\n"
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 "
+    "Safari/537.36\r\n"
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
     "Sec-Fetch-Site: same-origin\r\n"
     "Sec-Fetch-Mode: navigate\r\n"
     "Referer: https://shop.example.com/app/orders\r\n"
     "Accept-Encoding: gzip, deflate, br\r\n"
     "Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n"
-    "Cookie: theme=dark; lethe=q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA; _ga=GA1.2.1234567890.1700000000; lang=en\r\n"
+    "Cookie: theme=dark; lethe=q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA; _ga=GA1.2.1234567890.1700000000; "
+    "lang=en\r\n"
     "\r\n";
 
 static unsigned long checksum(unsigned long sum, struct lt_span text) {

@@ -101,9 +101,21 @@ static enum lt_h1_reason frame_byte(struct lt_body *b, char c) {
 
 // RFC 9110 section 6.5.1: what decides about framing, routing, identity or the content does not come late.
 static bool may_trail(struct lt_span name) {
-    static const char *const others[] = {"Authorization", "Content-Encoding", "Content-Range", "Content-Type", "Cache-Control",
-                                         "Max-Forwards", "Range", "Proxy-Authorization", "WWW-Authenticate",
-                                         "Proxy-Authenticate", "Age", "Expires", "Vary", "Retry-After", "X-Real-IP"};
+    static const char *const others[] = {"Authorization",
+                                         "Content-Encoding",
+                                         "Content-Range",
+                                         "Content-Type",
+                                         "Cache-Control",
+                                         "Max-Forwards",
+                                         "Range",
+                                         "Proxy-Authorization",
+                                         "WWW-Authenticate",
+                                         "Proxy-Authenticate",
+                                         "Age",
+                                         "Expires",
+                                         "Vary",
+                                         "Retry-After",
+                                         "X-Real-IP"};
     static const struct lt_span prefixes[] = {{"If-", 3}, {"X-Forwarded-", 12}};
     enum lt_hdr id = lt_hdr_id(name);
     for (unsigned i = 0; i < sizeof prefixes / sizeof *prefixes; i++)

@@ -284,13 +284,14 @@ def test_slow_reader_is_no_silent_one(app):
     def _(conn, head):
         conn.body(head)
         conn.send(answer(b"x" * size))
-    with Lethe(app.address, {"timeouts.upstream": "500ms"}) as lethe, Client(lethe.address, rcvbuf=262144) as c:
+    # 600 KB/s: well above what TCP reports at once on this interface, well below what wakes the writer within a second.
+    with Lethe(app.address, {"timeouts.upstream": "1s"}) as lethe, Client(lethe.address, rcvbuf=131072) as c:
         c.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         c.reader.head()
-        for _ in range(20):
+        for _ in range(40):
             tick()
-            c.reader.exactly(65536)
-        c.reader.exactly(size - 20 * 65536)
+            c.reader.exactly(49152)
+        c.reader.exactly(size - 40 * 49152)
         assert c.get("/").status == 200
 
 

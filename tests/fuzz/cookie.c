@@ -80,7 +80,8 @@ static void check_set_cookie(struct lt_span in) {
     CHECK(c.path.n == 0 || c.path.p[0] == '/');
     CHECK(c.max_age >= INT64_MIN / 1000 && c.max_age <= INT64_MAX / 1000);
     CHECK(!lt_set_cookie_deletes(&c, INT64_MIN) || c.has_max_age);
-    CHECK(lt_span_find(c.path, '?') < c.path.n || lt_cookie_path_match(c.path, c.path)); // a request's path ends at its query
+    CHECK(lt_span_find(c.path, '?') < c.path.n ||
+          lt_cookie_path_match(c.path, c.path)); // a request's path ends at its query
     lt_cookie_path_match(c.path, in);
     lt_cookie_path_match(in, c.path);
 }

@@ -70,13 +70,16 @@ static void check_passed(const struct lt_headers *from, const struct lt_headers 
         CHECK(g && lt_span_eq(f->name, g->name) && lt_span_eq(f->value, g->value));
     }
     while ((g = next_kept(to, &j, request)))
-        CHECK(g->id == LT_HDR_CONTENT_LENGTH || g->id == LT_HDR_TRANSFER_ENCODING || g->id == LT_HDR_CONNECTION || g->id == LT_HDR_UPGRADE);
-    const struct lt_header *length = lt_headers_get(to, LT_HDR_CONTENT_LENGTH), *te = lt_headers_get(to, LT_HDR_TRANSFER_ENCODING);
+        CHECK(g->id == LT_HDR_CONTENT_LENGTH || g->id == LT_HDR_TRANSFER_ENCODING || g->id == LT_HDR_CONNECTION ||
+              g->id == LT_HDR_UPGRADE);
+    const struct lt_header *length = lt_headers_get(to, LT_HDR_CONTENT_LENGTH),
+                           *te = lt_headers_get(to, LT_HDR_TRANSFER_ENCODING);
     CHECK(!length || (!te && !lt_headers_next(to, LT_HDR_CONTENT_LENGTH, length)));
     CHECK(!te || !lt_headers_next(to, LT_HDR_TRANSFER_ENCODING, te));
 }
 
-static enum lt_h1_reason read_framing(const struct lt_h1_head *head, bool response, enum lt_method method, struct lt_framing *f) {
+static enum lt_h1_reason read_framing(const struct lt_h1_head *head, bool response, enum lt_method method,
+                                      struct lt_framing *f) {
     return response ? lt_framing_response(head, method, f) : lt_framing_request(head, f);
 }
 
@@ -92,7 +95,8 @@ static void check_rewritten(struct message *m, bool response, enum lt_method met
     if (!response && m->head.host.n == 0)
         return; // HTTP/1.0 without Host: the empty one that it goes on with is nothing that a client may send us
     struct lt_h1_out how = {.kind = f.kind, .length = f.length, .upgrade = f.upgrade_protocol};
-    if (response && f.kind == LT_BODY_NONE && method != LT_METHOD_HEAD && m->head.status >= 200 && m->head.status != 204 && m->head.status != 304)
+    if (response && f.kind == LT_BODY_NONE && method != LT_METHOD_HEAD && m->head.status >= 200 &&
+        m->head.status != 204 && m->head.status != 304)
         how.kind = LT_BODY_LENGTH; // without "Content-Length: 0" the body would last until the connection closes
     lt_framing_strip(&m->head.headers);
     lt_buf_init(&out, 4 * HEAD_MAX);

@@ -42,14 +42,15 @@ Test(cookie, pieces) {
         struct lt_span rest = lt_span(copy, strlen(rows[i].in));
         struct lt_cookie c;
         while (lt_cookie_next(&rest, &c))
-            snprintf(got + strlen(got), sizeof got - strlen(got), "<%.*s|%.*s|%.*s>", (int)c.name.n, c.name.p, (int)c.value.n,
-                     c.value.p, (int)c.raw.n, c.raw.p);
+            snprintf(got + strlen(got), sizeof got - strlen(got), "<%.*s|%.*s|%.*s>", (int)c.name.n, c.name.p,
+                     (int)c.value.n, c.value.p, (int)c.raw.n, c.raw.p);
         cr_assert_str_eq(got, rows[i].out, "\"%s\": %s", rows[i].in, got);
         free(copy);
     }
 }
 
-#define S(text) {text, sizeof(text) - 1}
+#define S(text)                                                                                                        \
+    { text, sizeof(text) - 1 }
 
 Test(cookie, set_cookie) {
     static const struct {
@@ -62,7 +63,12 @@ Test(cookie, set_cookie) {
         {"a=b=c", {.name = S("a"), .value = S("b=c")}},
         {"a=\"b\"", {.name = S("a"), .value = S("\"b\"")}},
         {"a=b; Path=/x; Domain=.Example.com; Secure; HttpOnly; SameSite=Lax",
-         {.name = S("a"), .value = S("b"), .path = S("/x"), .domain = S("Example.com"), .secure = true, .http_only = true,
+         {.name = S("a"),
+          .value = S("b"),
+          .path = S("/x"),
+          .domain = S("Example.com"),
+          .secure = true,
+          .http_only = true,
           .same_site = LT_SAME_SITE_LAX}},
         {"a=b;PATH=/x;secure;HTTPONLY;samesite=STRICT",
          {.name = S("a"), .value = S("b"), .path = S("/x"), .secure = true, .http_only = true, .same_site = LT_SAME_SITE_STRICT}},
@@ -83,7 +89,8 @@ Test(cookie, set_cookie) {
         {"a=b; Max-Age=-", {.name = S("a"), .value = S("b")}},
         {"a=b; Max-Age=+5", {.name = S("a"), .value = S("b")}},
         {"a=b; Max-Age=5s", {.name = S("a"), .value = S("b")}},
-        {"a=b; expires=Thu, 01 Jan 1970 00:00:01 GMT", {.name = S("a"), .value = S("b"), .has_expires = true, .expires = 1000}},
+        {"a=b; expires=Thu, 01 Jan 1970 00:00:01 GMT",
+         {.name = S("a"), .value = S("b"), .has_expires = true, .expires = 1000}},
         {"a=b; expires=never", {.name = S("a"), .value = S("b")}},
         {"a=b; expires", {.name = S("a"), .value = S("b")}},
         {"a=b; expires=", {.name = S("a"), .value = S("b")}},
@@ -146,11 +153,11 @@ Test(cookie, path_match) {
         const char *cookie, *request;
         bool match;
     } rows[] = {
-        {"", "/", true},           {"", "*", true},           {"/", "/", true},         {"/", "/a/b", true},
-        {"/a", "/a", true},        {"/a", "/a/", true},       {"/a", "/a/b", true},     {"/a", "/ab", false},
-        {"/a/", "/a", false},      {"/a/", "/a/b", true},     {"/a", "/A", false},      {"/a/b", "/a", false},
-        {"/a", "/a?b", true},      {"/a", "/a?/b", true},     {"/a", "/?/a", false},    {"/a/b", "/a?/b", false},
-        {"/", "*", false},         {"/a", "", false},
+        {"", "/", true},      {"", "*", true},       {"/", "/", true},      {"/", "/a/b", true},
+        {"/a", "/a", true},   {"/a", "/a/", true},   {"/a", "/a/b", true},  {"/a", "/ab", false},
+        {"/a/", "/a", false}, {"/a/", "/a/b", true}, {"/a", "/A", false},   {"/a/b", "/a", false},
+        {"/a", "/a?b", true}, {"/a", "/a?/b", true}, {"/a", "/?/a", false}, {"/a/b", "/a?/b", false},
+        {"/", "*", false},    {"/a", "", false},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         cr_assert_eq(lt_cookie_path_match(lt_span_cstr(rows[i].cookie), lt_span_cstr(rows[i].request)), rows[i].match,

@@ -7,7 +7,8 @@
 TestSuite(framing, .fini = lt_rig_leaks);
 
 // Parses the start line and the fields; the caller gives the arena back.
-static struct lt_h1_head parse(struct lt_arena *arena, bool response, const char *start, const char *fields, char *text, size_t size) {
+static struct lt_h1_head parse(struct lt_arena *arena, bool response, const char *start, const char *fields, char *text,
+                               size_t size) {
     struct lt_h1_parser p;
     struct lt_h1_head head;
     int n = snprintf(text, size, "%s\r\n%s%s\r\n", start, response ? "" : "Host: a\r\n", fields);
@@ -203,7 +204,8 @@ Test(framing, responses) {
         {"HTTP/1.1 204 No Content", TE "chunked\r\n", "none", LT_METHOD_GET},
         {"HTTP/1.1 100 Continue", "", "none keep", LT_METHOD_POST},
         {"HTTP/1.1 103 Early Hints", "", "none keep", LT_METHOD_GET},
-        {"HTTP/1.1 101 Switching", "Connection: upgrade\r\nUpgrade: websocket\r\n", "none keep upgrade websocket", LT_METHOD_GET},
+        {"HTTP/1.1 101 Switching", "Connection: upgrade\r\nUpgrade: websocket\r\n", "none keep upgrade websocket",
+         LT_METHOD_GET},
         {"HTTP/1.1 101 Switching", "", "none keep", LT_METHOD_GET},
         {"HTTP/1.1 200 OK", CL "5\r\nConnection: upgrade\r\nUpgrade: websocket\r\n", "length 5 keep", LT_METHOD_GET},
         {"HTTP/1.1 200 OK", CL "5\r\nExpect: x\r\n", "length 5 keep", LT_METHOD_GET},
@@ -240,7 +242,8 @@ Test(framing, strip) {
         {"Connection: host, cookie, authorization, content-type, x-request-id\r\nCookie: a=b\r\nAuthorization: x\r\n"
          "Content-Type: y\r\nX-Request-Id: z\r\n",
          "Host Cookie Authorization Content-Type X-Request-Id "},
-        {"Connection: x-forwarded-for, x-forwarded-proto, X-FORWARDED-PORT, x-forwarded-, x-forwarde, forwarded, via\r\n"
+        {"Connection: x-forwarded-for, x-forwarded-proto, X-FORWARDED-PORT, x-forwarded-, x-forwarde, forwarded, "
+         "via\r\n"
          "X-Forwarded-For: a\r\nX-Forwarded-Proto: b\r\nX-Forwarded-Port: c\r\nX-Forwarded-: d\r\nX-Forwarde: e\r\n"
          "Forwarded: f\r\nVia: g\r\n",
          "Host X-Forwarded-For X-Forwarded-Proto X-Forwarded-Port X-Forwarded- Forwarded Via "},

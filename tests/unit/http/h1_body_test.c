@@ -41,7 +41,8 @@ static void print_end(struct reading *r, struct lt_buf *out, struct lt_span rest
     else
         cr_assert(lt_buf_printf(out, "|end%s%.*s%s", rest.n ? " <" : "", (int)rest.n, rest.p, rest.n ? ">" : ""));
     for (unsigned i = 0; i < t->n && r->status == LT_BODY_END; i++)
-        cr_assert(lt_buf_printf(out, " %.*s=[%.*s]", (int)t->v[i].name.n, t->v[i].name.p, (int)t->v[i].value.n, t->v[i].value.p));
+        cr_assert(lt_buf_printf(out, " %.*s=[%.*s]", (int)t->v[i].name.n, t->v[i].name.p, (int)t->v[i].value.n,
+                                t->v[i].value.p));
 }
 
 // "data|end <what is left> trailers", "data|more" or "data|reason".
@@ -74,7 +75,8 @@ struct row {
     const char *out;
 };
 
-#define ROW(in, out) {{in, sizeof(in) - 1}, out}
+#define ROW(in, out)                                                                                                   \
+    { {in, sizeof(in) - 1}, out }
 
 static const struct lt_framing chunked = {.kind = LT_BODY_CHUNKED};
 
@@ -84,7 +86,8 @@ static void check_chunked(const struct row *rows, size_t n) {
 }
 
 Test(h1_body, none_length_and_close) {
-    const struct lt_framing none = {.kind = LT_BODY_NONE}, five = {.kind = LT_BODY_LENGTH, .length = 5}, until = {.kind = LT_BODY_CLOSE};
+    const struct lt_framing none = {.kind = LT_BODY_NONE}, five = {.kind = LT_BODY_LENGTH, .length = 5},
+                            until = {.kind = LT_BODY_CLOSE};
     split_check(read_body, LT_S("abc"), "|end <abc>", &none);
     split_check(read_body, LT_S(""), "|end", &none);
     split_check(read_body, LT_S("hello"), "hello|end", &five);
@@ -223,7 +226,8 @@ Test(h1_body, trailers) {
         ROW("0\r\nCookie: a=b\r\nSet-Cookie: a=b\r\nAUTHORIZATION: x\r\n\r\n", "|end"),
         ROW("0\r\nContent-Type: x\r\nContent-Encoding: y\r\nContent-Range: z\r\nTrailer: A\r\nTE: x\r\n\r\n", "|end"),
         ROW("0\r\nConnection: close\r\nExpect: x\r\nUpgrade: y\r\nKeep-Alive: 1\r\nLocation: /\r\n\r\n", "|end"),
-        ROW("0\r\nX-Forwarded-For: x\r\nX-Forwarded-Port: 1\r\nForwarded: for=x\r\nVia: y\r\nX-Request-Id: z\r\n\r\n", "|end"),
+        ROW("0\r\nX-Forwarded-For: x\r\nX-Forwarded-Port: 1\r\nForwarded: for=x\r\nVia: y\r\nX-Request-Id: z\r\n\r\n",
+            "|end"),
         ROW("0\r\nIf-Match: x\r\nIf-None-Match: x\r\nRange: x\r\nMax-Forwards: 1\r\n\r\n", "|end"),
         ROW("0\r\nAge: 1\r\nExpires: 0\r\nVary: *\r\nCache-Control: no-store\r\nRetry-After: 1\r\n\r\n", "|end"),
     };
@@ -255,7 +259,7 @@ Test(h1_body, trailers_are_limited_to_the_byte) {
             lt_buf_init(&text, 1 << 15);
             lt_buf_init(&out, 1 << 16);
             cr_assert(lt_buf_append(&text, LT_S("0\r\n")));
-            for (size_t left = n - 2; left; ) {
+            for (size_t left = n - 2; left;) {
                 size_t take = left < line + 10 ? left : line;
                 cr_assert(lt_buf_append(&text, LT_S("A:")));
                 char *at = lt_buf_reserve(&text, take - 4);
@@ -269,7 +273,8 @@ Test(h1_body, trailers_are_limited_to_the_byte) {
             for (size_t step = 1; step < 20000; step *= 9) {
                 read_body(&out, lt_buf_span(&text), step, step, &chunked);
                 const char *want = n <= 8192 ? "|end" : "|trailer";
-                cr_assert(lt_span_starts(lt_buf_span(&out), lt_span_cstr(want)), "%zu, lines of %zu, step %zu: %.30s", n, line, step, out.p);
+                cr_assert(lt_span_starts(lt_buf_span(&out), lt_span_cstr(want)), "%zu, lines of %zu, step %zu: %.30s",
+                          n, line, step, out.p);
                 lt_buf_consume(&out, out.len);
             }
             lt_buf_fini(&text);

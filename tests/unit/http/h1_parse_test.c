@@ -70,7 +70,8 @@ static void read_head(struct lt_buf *out, struct lt_span text, size_t first, siz
     else if (status == LT_H1_MORE)
         cr_assert(lt_buf_append(out, LT_S("more")));
     else
-        cr_assert(lt_buf_printf(out, "%s%s", lt_h1_reason_name(p.reason), p.version_known && p.reason == LT_H1_VERSION ? " known" : ""));
+        cr_assert(lt_buf_printf(out, "%s%s", lt_h1_reason_name(p.reason),
+                                p.version_known && p.reason == LT_H1_VERSION ? " known" : ""));
     free(data);
     lt_arena_fini(&arena);
 }
@@ -80,16 +81,18 @@ struct row {
     const char *out;
 };
 
-#define ROW(in, out) {{in, sizeof(in) - 1}, out}
-#define CHECK(rows, how)                                                                                                     \
-    for (size_t i_ = 0; i_ < COUNT(rows); i_++)                                                                              \
+#define ROW(in, out)                                                                                                   \
+    { {in, sizeof(in) - 1}, out }
+#define CHECK(rows, how)                                                                                               \
+    for (size_t i_ = 0; i_ < COUNT(rows); i_++)                                                                        \
     split_check(read_head, rows[i_].in, rows[i_].out, how)
 
 Test(h1_parse, whole_requests) {
     static const struct row rows[] = {
         ROW("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / @a 1.1\nHost=[a]\n"),
         ROW("GET /a/b?c=d&e=%20 HTTP/1.1\r\nHost: a.b:80\r\n\r\n", "GET /a/b?c=d&e=%20 @a.b:80 1.1\nHost=[a.b:80]\n"),
-        ROW("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", "GET / @a 1.1 <GET /2 HTTP/1.1\r\n\r\n>\nHost=[a]\n"),
+        ROW("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\n\r\n",
+            "GET / @a 1.1 <GET /2 HTTP/1.1\r\n\r\n>\nHost=[a]\n"),
         ROW("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / @a 1.1\nHost=[a]\n"),
         ROW("GET / HTTP/1.0\r\n\r\n", "GET / @ 1.0\n"),
         ROW("GET / HTTP/1.0\r\nHost: a\r\n\r\n", "GET / @a 1.0\nHost=[a]\n"),
@@ -246,7 +249,8 @@ Test(h1_parse, host) {
         ROW("GET / HTTP/1.1\r\nHost: [g::1]\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", "host"),
         ROW("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / @[::1]:80 1.1\nHost=[[::1]:80]\n"),
-        ROW("GET / HTTP/1.1\r\nHost: [::ffff:1.2.3.4]\r\n\r\n", "GET / @[::ffff:1.2.3.4] 1.1\nHost=[[::ffff:1.2.3.4]]\n"),
+        ROW("GET / HTTP/1.1\r\nHost: [::ffff:1.2.3.4]\r\n\r\n",
+            "GET / @[::ffff:1.2.3.4] 1.1\nHost=[[::ffff:1.2.3.4]]\n"),
         ROW("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n", "GET / @127.0.0.1:8080 1.1\nHost=[127.0.0.1:8080]\n"),
         ROW("GET / HTTP/1.1\r\nHost: a_b.c-d\r\n\r\n", "GET / @a_b.c-d 1.1\nHost=[a_b.c-d]\n"),
         ROW("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "host"),
@@ -293,7 +297,8 @@ Test(h1_parse, responses) {
 
 // The limit is met by a head that ends there, and passed by one more byte, ended or not.
 Test(h1_parse, the_limit_holds_to_the_byte) {
-    static const char head[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", rest[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\nand what follows";
+    static const char head[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                      rest[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\nand what follows";
     const struct lt_span open = lt_span(head, sizeof head - 2);
     for (size_t max = 1; max < 40; max++) {
         const struct how how = {false, max};
@@ -330,9 +335,10 @@ Test(h1_parse, methods) {
         const char *text;
         enum lt_method method;
     } rows[] = {
-        {"GET", LT_METHOD_GET},         {"HEAD", LT_METHOD_HEAD},   {"POST", LT_METHOD_POST},   {"PUT", LT_METHOD_PUT},
-        {"DELETE", LT_METHOD_DELETE},   {"OPTIONS", LT_METHOD_OPTIONS}, {"TRACE", LT_METHOD_TRACE}, {"PATCH", LT_METHOD_PATCH},
-        {"get", LT_METHOD_OTHER},       {"GETS", LT_METHOD_OTHER},  {"GE", LT_METHOD_OTHER},    {"PROPFIND", LT_METHOD_OTHER},
+        {"GET", LT_METHOD_GET},     {"HEAD", LT_METHOD_HEAD},     {"POST", LT_METHOD_POST},
+        {"PUT", LT_METHOD_PUT},     {"DELETE", LT_METHOD_DELETE}, {"OPTIONS", LT_METHOD_OPTIONS},
+        {"TRACE", LT_METHOD_TRACE}, {"PATCH", LT_METHOD_PATCH},   {"get", LT_METHOD_OTHER},
+        {"GETS", LT_METHOD_OTHER},  {"GE", LT_METHOD_OTHER},      {"PROPFIND", LT_METHOD_OTHER},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct lt_arena arena;
@@ -375,7 +381,11 @@ Test(h1_parse, each_reason_has_a_name_of_its_own_and_a_status) {
         cr_assert(name && *name, "reason %d", r);
         for (int other = LT_H1_OK; other < r; other++)
             cr_assert_str_neq(name, lt_h1_reason_name((enum lt_h1_reason)other));
-        int want = r == LT_H1_VERSION ? 505 : r == LT_H1_TOO_MANY || r == LT_H1_TOO_LARGE ? 431 : r == LT_H1_EXPECT ? 417 : r == LT_H1_MEMORY ? 503 : 400;
+        int want = r == LT_H1_VERSION                            ? 505
+                   : r == LT_H1_TOO_MANY || r == LT_H1_TOO_LARGE ? 431
+                   : r == LT_H1_EXPECT                           ? 417
+                   : r == LT_H1_MEMORY                           ? 503
+                                                                 : 400;
         cr_assert_eq(lt_h1_reason_status((enum lt_h1_reason)r), want, "%s", name);
     }
 }

@@ -56,7 +56,8 @@ Test(h1_write, any_fields_dropped) {
                 if (set >> i & 1)
                     lt_header_set(f, LT_S("new"));
                 if (!f->dropped)
-                    snprintf(want + strlen(want), sizeof want - strlen(want), "%.1s: %.*s\r\n", f->name.p, (int)f->value.n, f->value.p);
+                    snprintf(want + strlen(want), sizeof want - strlen(want), "%.1s: %.*s\r\n", f->name.p,
+                             (int)f->value.n, f->value.p);
             }
             strcat(want, "\r\n");
             cr_assert(lt_h1_write_response(&m.out, &m.head, &plain));
@@ -139,9 +140,11 @@ Test(h1_write, responses) {
         {"HTTP/1.1 200 OK\r\n\r\n", {.kind = LT_BODY_CHUNKED}, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"},
         {"HTTP/1.1 200 OK\r\n\r\n", {.kind = LT_BODY_CLOSE, .close = true}, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"},
         {"HTTP/1.1 200 OK\r\n\r\n", {.keep_alive = true}, "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n"},
-        {"HTTP/1.1 304 Not Modified\r\n\r\n", {.kind = LT_BODY_LENGTH, .length = 7, .head_length = true},
+        {"HTTP/1.1 304 Not Modified\r\n\r\n",
+         {.kind = LT_BODY_LENGTH, .length = 7, .head_length = true},
          "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"},
-        {"HTTP/1.1 101 Switching Protocols\r\n\r\n", {.upgrade = {"websocket", 9}},
+        {"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+         {.upgrade = {"websocket", 9}},
          "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -155,7 +158,8 @@ Test(h1_write, responses) {
 
 // With everything on and the longest number the reserved room is enough (a sanitizer sees it), and it is appended.
 Test(h1_write, everything_at_once) {
-    const struct lt_h1_out all = {.kind = LT_BODY_LENGTH, .length = UINT64_MAX, .close = true, .keep_alive = true, .upgrade = {"p/1", 3}};
+    const struct lt_h1_out all = {
+        .kind = LT_BODY_LENGTH, .length = UINT64_MAX, .close = true, .keep_alive = true, .upgrade = {"p/1", 3}};
     struct message m;
     parse(&m, false, LT_S("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
     cr_assert(lt_buf_append(&m.out, LT_S("before")));
@@ -203,8 +207,9 @@ Test(h1_write, last_chunks) {
 
 // RFC 9110 section 15: every status that it defines has its phrase.
 Test(h1_write, reasons) {
-    static const short defined[] = {100, 101, 200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 304, 305, 307, 308, 400, 401, 402, 403, 404, 405,
-                                    406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505};
+    static const short defined[] = {100, 101, 200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 304, 305,
+                                    307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412,
+                                    413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505};
     for (size_t i = 0; i < COUNT(defined); i++)
         cr_assert_gt(lt_http_reason(defined[i]).n, 0, "%d", defined[i]);
     for (int status = 100; status < 1000; status++)

@@ -24,7 +24,10 @@ static int rules(int c) {
     what |= is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~") ? LT_CHAR_TOKEN : 0;
     what |= c == '\t' || c == ' ' || (c > ' ' && c < 0x7f) || c >= 0x80 ? LT_CHAR_VALUE : 0;
     what |= c > ' ' && c < 0x7f && c != '#' ? LT_CHAR_TARGET : 0;
-    what |= is_alnum(c) || is_one_of(c, "-._~" "!$&'()*+,;=") ? LT_CHAR_HOST : 0;
+    what |= is_alnum(c) || is_one_of(c, "-._~"
+                                        "!$&'()*+,;=")
+                ? LT_CHAR_HOST
+                : 0;
     what |= c >= '0' && c <= '9' ? LT_CHAR_DIGIT : 0;
     what |= (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') ? LT_CHAR_HEX : 0;
     what |= c > ' ' && c < 0x7f && !is_one_of(c, "\",;\\") ? LT_CHAR_COOKIE : 0;

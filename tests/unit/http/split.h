@@ -14,8 +14,8 @@
 typedef void split_reader(struct lt_buf *out, struct lt_span text, size_t first, size_t step, const void *context);
 
 static inline void split_compare(struct lt_span got, const char *want, struct lt_span text, size_t first, size_t step) {
-    cr_assert(lt_span_eq(got, lt_span_cstr(want)), "input (first piece %zu, then %zu):\n%.*s\ngot:\n%.*s\nwanted:\n%s", first,
-              step, (int)text.n, text.p, (int)got.n, got.p ? got.p : "", want);
+    cr_assert(lt_span_eq(got, lt_span_cstr(want)), "input (first piece %zu, then %zu):\n%.*s\ngot:\n%.*s\nwanted:\n%s",
+              first, step, (int)text.n, text.p, (int)got.n, got.p ? got.p : "", want);
 }
 
 static inline void split_check(split_reader *read, struct lt_span text, const char *want, const void *context) {

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One measurement: a case, through one program, for some seconds. Whatever went wrong on the way raises Failed."""
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import resource
+import socket
+import subprocess
+import time
+
+from programs import Failed, find, wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TICK = os.sysconf("SC_CLK_TCK")
+CONNECTIONS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    key: str
+    title: str
+    path: str
+    answer: int            # bytes of body
+    method: str = "GET"
+    body: int = 0
+    session: bool = False  # the client is logged in
+    logs: bool = False
+
+
+CASES = (
+    Case("small", "GET, 1 KB, no session", "/1k", 1024),
+    Case("large", "GET, 64 KB", "/64k", 65536),
+    Case("post", "POST, 4 KB", "/post", 5, method="POST", body=4096),
+    Case("session", "GET, 1 KB, in a session", "/private", 1024, session=True),
+    Case("log", "GET, 1 KB, access log on", "/1k", 1024, logs=True),
+)
+
+
+@dataclasses.dataclass
+class Result:
+    requests: int
+    rate: float         # requests a second
+    cpu: float          # microseconds of the program's CPU time a request
+    p50: float          # milliseconds
+    p99: float
+    rss: float          # MB
+    lookups: float      # commands that Redis did, a request
+    redis_cpu: float    # microseconds a request
+    foreign: float      # share of the machine's CPU time that nothing of this measurement used
+
+
+def cpu_seconds(pids):
+    """utime + stime of processes, all their threads included (proc(5))."""
+    ticks = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
+
+
+def rss_mb(pids):
+    pages = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+            pages += int(f.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def machine_busy_seconds():
+    """User, nice, system, irq, softirq and steal of all CPUs; idle and iowait are not work."""
+    with open("/proc/stat", encoding="ascii") as f:
+        v = [int(x) for x in f.readline().split()[1:9]]
+    return (v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / TICK
+
+
+def children_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def redis_commands(redis):
+    with socket.create_connection(("127.0.0.1", redis.port), 5) as s:
+        s.sendall(b"INFO stats\r\n")
+        text = b""
+        while b"total_commands_processed:" not in text or not text.endswith(b"\r\n"):
+            got = s.recv(65536)
+            if not got:
+                raise Failed("redis: it closed the connection")
+            text += got
+    return int(text.partition(b"total_commands_processed:")[2].split()[0])
+
+
+def ask(program, path, method="GET", body=None, cookie=""):
+    """One request through a program: (status, fields, body)."""
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request(method, path, body=body, headers={"Cookie": cookie} if cookie else {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+def check_one(program, case):
+    status, _, body = ask(program, case.path, case.method, b"b" * case.body or None, program.cookie if case.session else "")
+    if status != 200 or len(body) != case.answer or (case.body and body != f"{case.body}\n".encode()):
+        raise Failed(f"{program.name}: {case.title}: status {status}, {len(body)} bytes")
+
+
+def log_in(program):
+    """Gets a session as a client would; whoever stands between, the application must see its own cookie again."""
+    status, fields, _ = ask(program, "/login")
+    cookie = (fields["Set-Cookie"] or "").partition(";")[0]
+    hidden = program.name.startswith("lethe")
+    if status != 200 or cookie.startswith("connect.sid=") == hidden or "=" not in cookie:
+        raise Failed(f"{program.name}: a login ended with status {status} and the cookie {cookie.partition('=')[0]!r}")
+    program.cookie = cookie
+    _, _, seen = ask(program, "/cookie", cookie=cookie)
+    if not seen.startswith(b"connect.sid=s%3A") or b"lethe" in seen:
+        raise Failed(f"{program.name}: the application does not see its session cookie")
+    if ask(program, "/private")[0] != 403:
+        raise Failed(f"{program.name}: a client without a cookie is let in: the check proves nothing")
+
+
+def run_wrk(program, case, seconds, before=()):
+    """wrk's own summary; `before` stands before its command line (perf stat ...)."""
+    env = dict(os.environ, BENCH_METHOD=case.method, BENCH_BODY=str(case.body),
+               BENCH_COOKIE=program.cookie if case.session else "")
+    command = [*before, find("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", os.path.join(HERE, "wrk.lua"),
+               f"http://127.0.0.1:{program.port}{case.path}"]
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        raise Failed(f"wrk: {done.stderr.strip() or done.stdout.strip()}")
+    wrk = json.loads(lines[0])
+    errors = {k: wrk[k] for k in ("connect", "read", "write", "status", "timeout") if wrk[k]}
+    if errors or wrk["requests"] == 0 or wrk["bytes"] < wrk["requests"] * case.answer:
+        raise Failed(f"{program.name}: {case.title}: {wrk['requests']} answers of {wrk['bytes']} bytes, errors: {errors or 'none'}")
+    return wrk
+
+
+def count_lines(path):
+    with open(path, "rb") as f:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+
+
+def check_log(program, requests):
+    """Each request has its line (in the end: a log may be written a moment later). Empties the log."""
+    try:
+        wait_for(f"{program.name}: {requests} lines of access log", lambda: count_lines(program.log) >= requests)
+    except Failed as e:
+        raise Failed(f"{e}, but {count_lines(program.log)}") from e
+    os.truncate(program.log, 0)
+
+
+def origin_connections(stage):
+    return int(ask(stage.origin, "/connections")[2])
+
+
+def measure(stage, program, case, seconds):
+    if program.log:
+        os.truncate(program.log, 0)
+    pids, others = program.pids(), stage.origin.pids() + stage.redis.pids()
+    accepted, commands = origin_connections(stage), redis_commands(stage.redis)
+    busy, cpu, rest, redis = machine_busy_seconds(), cpu_seconds(pids), cpu_seconds(others), cpu_seconds(stage.redis.pids())
+    children, began = children_seconds(), time.monotonic()
+    wrk = run_wrk(program, case, seconds)
+    took = time.monotonic() - began
+    cpu, rest, redis = cpu_seconds(pids) - cpu, cpu_seconds(others) - rest, cpu_seconds(stage.redis.pids()) - redis
+    foreign = machine_busy_seconds() - busy - cpu - rest - (children_seconds() - children)
+    requests = wrk["requests"]
+    lookups = (redis_commands(stage.redis) - commands - 1) / requests
+    if origin_connections(stage) - accepted > 4 * CONNECTIONS:
+        raise Failed(f"{program.name}: {case.title}: connections to the origin are not kept")
+    if case.session and program.name == "lethe" and lookups < 1:
+        raise Failed(f"{program.name}: {case.title}: {lookups:.2f} look-ups a request: sessions are not looked up")
+    if program.log:
+        check_log(program, requests)
+    return Result(requests=requests, rate=requests / (wrk["us"] / 1e6), cpu=cpu / requests * 1e6, p50=wrk["p50"] / 1e3,
+                  p99=wrk["p99"] / 1e3, rss=rss_mb(pids), lookups=lookups, redis_cpu=redis / requests * 1e6,
+                  foreign=max(0.0, foreign) / (took * os.cpu_count()))
+
+
+def counter(stage, pids):
+    """The command that counts the system calls of processes while another command, which stands behind it, runs."""
+    return ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-o", stage.path("perf.out"), "-p", ",".join(map(str, pids)), "--"]
+
+
+def can_count(stage):
+    """Whether perf is here and may use the kernel's tracepoints."""
+    try:
+        done = subprocess.run([*counter(stage, [os.getpid()]), "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0 and "raw_syscalls" in stage.text("perf.out")
+
+
+def system_calls(stage, program, case, seconds):
+    """System calls of the program, a request. Tracing costs time, so nothing else is measured in this run."""
+    requests = run_wrk(program, case, seconds, counter(stage, program.pids()))["requests"]
+    counts = [line.split(",")[0] for line in stage.text("perf.out").splitlines() if "raw_syscalls" in line]
+    if len(counts) != 1 or not counts[0].isdigit():
+        raise Failed(f"perf: {stage.text('perf.out').strip()}")
+    if program.log:
+        os.truncate(program.log, 0)
+    return int(counts[0]) / requests
