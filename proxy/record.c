@@ -234,7 +234,7 @@ bool lt_record_set_cookie(struct lt_record *r, const struct lt_record_cookie *c)
         i++;
     if (i < r->n_cookies && same_cookie(&r->cookies[i], c))
         return true;
-    if (i == LT_RECORD_COOKIES || c->name.n == 0 || c->name.n > TEXT_MAX || c->value.n > TEXT_MAX || c->path.n > TEXT_MAX ||
+    if (i == LT_RECORD_COOKIES || c->expires < 0 || c->name.n == 0 || c->name.n > TEXT_MAX || c->value.n > TEXT_MAX || c->path.n > TEXT_MAX ||
         c->domain.n > TEXT_MAX || !copy_cookie(&fresh, c))
         return false;
     if (i < r->n_cookies)
@@ -253,12 +253,13 @@ static void remove_cookie(struct lt_record *r, unsigned i) {
 }
 
 unsigned lt_record_drop_cookie(struct lt_record *r, struct lt_span name, struct lt_span path) {
+    bool drop[LT_RECORD_COOKIES]; // decided before the first one is freed: `name` and `path` may be the record's own
     unsigned before = r->n_cookies;
-    for (unsigned i = r->n_cookies; i > 0; i--) {
-        const struct lt_record_cookie *c = &r->cookies[i - 1];
-        if (lt_span_eq(c->name, name) && (path.n == 0 || lt_span_eq(c->path, path)))
+    for (unsigned i = 0; i < before; i++)
+        drop[i] = lt_span_eq(r->cookies[i].name, name) && (path.n == 0 || lt_span_eq(r->cookies[i].path, path));
+    for (unsigned i = before; i > 0; i--)
+        if (drop[i - 1])
             remove_cookie(r, i - 1);
-    }
     return before - r->n_cookies;
 }
 

@@ -46,7 +46,7 @@ class Result:
     p50: float          # milliseconds
     p99: float
     rss: float          # MB
-    lookups: float      # commands that Redis did, a request
+    lookups: float      # commands that Redis did, a request; those inside a script count too
     redis_cpu: float    # microseconds a request
     foreign: float      # share of the machine's CPU time that nothing of this measurement used
 

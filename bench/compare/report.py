@@ -9,7 +9,7 @@ import subprocess
 from programs import find
 
 HEAD = ("| program | CPU, µs a request | to the relay | to HAProxy | requests/s | p50, ms | p99, ms | RSS, MB | system calls a request "
-        "| Redis: look-ups, CPU µs |\n"
+        "| Redis: commands, CPU µs |\n"
         "|---|---|---|---|---|---|---|---|---|---|\n")
 
 
@@ -77,7 +77,7 @@ def table(case, found, calls):
 def quality(found):
     """What else ran on the machine meanwhile: it moves rates and latencies, and CPU times a little."""
     shares = [r.foreign for results in found.values() for r in results]
-    return (f"{sum(r.requests for results in found.values() for r in results)} answers, all of them counted and right. "
+    return (f"{sum(r.requests for results in found.values() for r in results)} answers, and no error among them. "
             f"Other work on the machine took {100 * statistics.median(shares):.0f} % of its CPU time in the median measurement, "
             f"{100 * max(shares):.0f} % in the worst.\n")
 

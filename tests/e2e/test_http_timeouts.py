@@ -74,6 +74,25 @@ def test_head_of_a_second_request(app):
             assert c2.response().status == 408
 
 
+def test_head_that_its_client_has_given_up(app):
+    """It ended its side in the middle of a head, which stood behind a whole request: nothing is left to wait for."""
+    go_on = threading.Event()
+
+    @app.on("/held")
+    def _(conn, head):
+        conn.body(head)
+        assert go_on.wait(10)
+        conn.send(answer(b"held"))
+    with Lethe(app.address, {"timeouts.head": "60s", "timeouts.drain": "1s"}) as lethe, Client(lethe.address, timeout=5) as c:
+        c.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\nGET /half HTTP/1.1\r\nHo").half_close()
+        wait_for(lambda: app.seen("/held"))
+        assert lethe.get("/").status == 200  # lethe has had time to see the end
+        go_on.set()
+        assert c.response().body == b"held"
+        c.end()
+        lethe.wait_metric(0, "lethe_client_connections")
+
+
 # --- idle ---
 
 @pytest.mark.parametrize("requests", [0, 1, 3])

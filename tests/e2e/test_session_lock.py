@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One request at a time works on a session, across replicas; a lock ends with its holder, and a holder that lost it writes nothing."""
 import signal
+import threading
 
 import pytest
 import requests
-from session_rig import TOKEN, Background, bare_fixture, cluster_fixture, cluster_of_fixture  # noqa: F401
+from session_rig import TOKEN, Background, bare_fixture, cluster_fixture, cluster_of_fixture, keys  # noqa: F401
 
-from rig import wait_for
+from rig import App, Redis, answer, wait_for
 
 
 def test_second_request_waits_for_the_first(cluster):
@@ -161,6 +162,38 @@ def test_client_that_leaves_in_mid_answer(cluster):
     behind = Background(user.tab().json, "get.php?key=after", to=1)
     gate.open()
     assert behind.result()["value"] == 1
+
+
+def test_client_that_is_gone_when_its_answer_comes(lethe, tmp_path):
+    """The answer's bytes are there before the news that nobody reads them: writing fails, the session is stored all the same."""
+    (tmp_path / "sessions").mkdir()
+    go_on, sent = threading.Event(), threading.Event()
+    app = App()
+    app.on("/login", answer(headers="Set-Cookie: PHPSESSID=abc; path=/\r\n"))
+
+    @app.on("/long")
+    def long(conn, head):
+        conn.body(head)
+        conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8000\r\n" + b"x" * 0x8000 + b"\r\n8000\r\n" + b"x" * 0x8000 + b"\r\n")
+        assert go_on.wait(30)
+        conn.send(b"4000\r\n" + b"y" * 0x4000 + b"\r\n0\r\n\r\n")
+        sent.set()
+    with Redis(tmp_path / "redis") as redis:
+        r = lethe(app, {"files.profile": "php", "files.dir": tmp_path / "sessions"}, store=redis.url, keys=keys())
+        token = r.get("/login").get("set-cookie").split(";")[0]
+        with r.client() as c:
+            c.send(f"GET /long HTTP/1.1\r\nHost: x\r\nCookie: {token}\r\n\r\n".encode())
+            c.reader.head()
+            while len(c.reader.buf) <= 0x10000:
+                assert c.reader.fill()
+            r.signal(signal.SIGSTOP)
+            go_on.set()
+            assert sent.wait(10)
+            c.reset()
+            r.signal(signal.SIGCONT)
+        assert r.get("/after", f"Cookie: {token}\r\n").status == 200, "the lock was given back"
+        assert app.seen("/after")[0].all("cookie") == ["PHPSESSID=abc"]
+    app.stop()
 
 
 def test_long_request_keeps_its_lock(cluster_of):

@@ -199,6 +199,7 @@ def test_redis_away(cluster_of, how):
             page = user.get("counter.php", to=r.index, timeout=3)  # the store's own time limit is 900 ms
             assert (page.status_code, page.headers.get("X-Lethe-Error")) == (503, "store_unavailable")
             assert page.headers["Retry-After"] == "1" and "Set-Cookie" not in page.headers
+            assert user.get("anonymous.php", to=r.index, timeout=3).status_code == 503, "the application must not see a miss"
             assert c.browser().get("anonymous.php", to=r.index, timeout=3).status_code == 200
             assert c.browser().get("style.css", to=r.index, timeout=3).status_code == 200
         new = c.browser().get("counter.php", to=r.index, timeout=3)

@@ -26,6 +26,7 @@ def test_idle_session_ends(cluster_of):
 
 
 def test_used_session_does_not_end(cluster_of):
+    """Reading is use, like writing."""
     c = cluster_of(options={"session.idle_ttl": "2s"})
     user = c.browser()
     user.login("alice", to=0)
@@ -34,9 +35,7 @@ def test_used_session_does_not_end(cluster_of):
     def long_enough():
         nonlocal uses
         uses += 1
-        # reading counts as use, like writing
-        page = user.json("counter.php" if uses % 5 == 0 else "peek.php", to=uses % 2)
-        assert (page["name"], page["n"]) == ("alice", uses // 5)
+        assert user.json("peek.php", to=uses % 2)["name"] == "alice"
         return time.monotonic() > began + 4.5
     wait_for(long_enough, 20, "more than twice the idle limit")
 

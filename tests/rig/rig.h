@@ -100,8 +100,9 @@ enum lt_verdict rig_request(struct rig_exchange *x, const char *head);
 enum lt_verdict rig_response(struct rig_exchange *x, const char *head);
 enum lt_verdict rig_end(struct rig_exchange *x);
 
-// The exchange is over, however it stands (also when the client has gone): what waits is cancelled, on_end runs if it must finish and
-// has not, then on_done. False: on_end waits; on_done follows by itself when it goes on. A second call does nothing.
+// The exchange is over, however it stands, as in lt_exchange_finish(): a waiting on_request or on_response is cancelled, on_end runs if it
+// must finish and has not, then on_done. False: on_end waits, which is never cancelled; on_done follows by itself when it goes on.
+// A second call does nothing. (A client that leaves an exchange that must finish changes nothing: go on with rig_response().)
 bool rig_close(struct rig_exchange *x);
 
 // Closes it if that was not done, and frees it. Aborts when its on_end still waits.

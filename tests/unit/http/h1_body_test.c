@@ -174,6 +174,8 @@ Test(h1_body, line_ends_that_are_refused) {
         ROW("0\r\n\n", "|bare-lf"),
         ROW("0\r\nA: b\n\r\n", "|bare-lf"),
         ROW("5\r\nhello\n0\r\n\r\n", "hello|chunk-end"),
+        ROW("5\r\nhello\n\n0\r\n\r\n", "hello|chunk-end"),
+        ROW("5\r\nhellox\n0\r\n\r\n", "hello|chunk-end"),
         ROW("5\r\nhello\r0\r\n\r\n", "hello|chunk-end"),
         ROW("5\r\nhello0\r\n\r\n", "hello|chunk-end"),
         ROW("5\r\nhello \r\n0\r\n\r\n", "hello|chunk-end"),
