@@ -163,6 +163,7 @@ static bool is_group(const struct lt_config *c, const char *name) {
     return false;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the file nests its groups, which libconfig limits
 static void file_group(struct loader *l, const config_setting_t *group, const char *prefix) {
     char name[256], place[512];
     for (int i = 0; i < config_setting_length(group); i++) {
@@ -213,8 +214,8 @@ static void load_file(struct loader *l, const char *path) {
 
 // What Kubernetes sets in every pod of a namespace with a service named lethe: LETHE_SERVICE_HOST, LETHE_PORT_80_TCP_ADDR, ….
 static bool is_service_link(const char *name) {
-    return strstr(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") || strstr(name, "_TCP") || strstr(name, "_UDP") ||
-           (strlen(name) > 5 && strcmp(name + strlen(name) - 5, "_PORT") == 0);
+    return strstr(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") || strstr(name, "_TCP") ||
+           strstr(name, "_UDP") || (strlen(name) > 5 && strcmp(name + strlen(name) - 5, "_PORT") == 0);
 }
 
 static void load_environment(struct loader *l, char *const *environment) {
@@ -308,16 +309,18 @@ static void check_required(struct loader *l) {
     struct row row;
     char name[LT_OPTION_NAME];
     for (unsigned i = 0; row_at(l->config, i, &row); i++) {
-        const struct lt_span *text = (const struct lt_span *)(const void *)((const char *)row.values + row.option->offset);
+        const struct lt_span *text =
+            (const struct lt_span *)(const void *)((const char *)row.values + row.option->offset);
         if (!row.option->required || row.option->type != LT_OPT_STRING || text->n)
             continue;
         lt_option_name(row.group, row.option, name);
-        lt_diag_add(l->diag, "%s: not given; write \"--%s 127.0.0.1:3000\", or %s = \"127.0.0.1:3000\"; in the file", name, name, name);
+        lt_diag_add(l->diag, "%s: not given; write \"--%s 127.0.0.1:3000\", or %s = \"127.0.0.1:3000\"; in the file",
+                    name, name, name);
     }
 }
 
-bool lt_config_load(struct lt_config *c, const struct lt_option_group *groups, unsigned n, const struct lt_config_input *in,
-                    struct lt_diag *diag) {
+bool lt_config_load(struct lt_config *c, const struct lt_option_group *groups, unsigned n,
+                    const struct lt_config_input *in, struct lt_diag *diag) {
     struct loader l = {c, diag};
     unsigned before = diag->n;
     *c = (struct lt_config){.groups = groups, .n_groups = n};

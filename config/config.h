@@ -10,26 +10,26 @@ struct lt_config {
     struct lt_arena arena;
     const struct lt_option_group *groups; // borrowed
     unsigned n_groups;
-    void **values;               // values[i]: the structure of groups[i], in the arena
-    struct lt_config_source {    // one per option, flat in group order: where its value stands
+    void **values;            // values[i]: the structure of groups[i], in the arena
+    struct lt_config_source { // one per option, flat in group order: where its value stands
         enum lt_origin origin;
-        int line;                // of the file
-    } *sources;
-    struct lt_span path;         // of the configuration file, or empty
+        int line; // of the file
+    } * sources;
+    struct lt_span path; // of the configuration file, or empty
 };
 
 struct lt_config_input {
-    const char *path;        // configuration file, or NULL
+    const char *path;         // configuration file, or NULL
     char *const *environment; // like environ; every LETHE_* that is no option is a finding; NULL: none
-    char *const *flags;      // "--name=value", "--name", "value" … (a bool flag may stand alone); "--config"/-c is taken out before
+    char *const *flags; // "--name=value", "--name", "value" … (a bool flag may stand alone); "--config"/-c is taken out before
     unsigned n_flags;
 };
 
 // Fills `c`. False: diag holds at least one finding; c must still be given to lt_config_fini(). An unknown option names the nearest known
 // one. Every finding begins with its place: "lethe.conf:35: ", "environment: LETHE_X: ", "flag --x: ". A value that the file gives twice is an error.
 // Groups' check() functions run when every single value was right.
-bool lt_config_load(struct lt_config *c, const struct lt_option_group *groups, unsigned n, const struct lt_config_input *in,
-                    struct lt_diag *diag) __attribute__((warn_unused_result));
+bool lt_config_load(struct lt_config *c, const struct lt_option_group *groups, unsigned n,
+                    const struct lt_config_input *in, struct lt_diag *diag) __attribute__((warn_unused_result));
 void lt_config_fini(struct lt_config *c);
 
 // The structure of the group with this prefix; NULL: no such group.

@@ -96,9 +96,11 @@ static enum number_status read_number(const struct unit *units, struct lt_span t
 
 // --- messages ---
 
-static const char *say(struct lt_arena *arena, const struct lt_option *o, struct lt_span text, const char *what, const char *write) {
-    struct lt_span s = o->secret ? lt_arena_printf(arena, "the value %s; %s", what, write)
-                                 : lt_arena_printf(arena, "\"%.*s\" %s; %s", (int)(text.n < 200 ? text.n : 200), text.p, what, write);
+static const char *say(struct lt_arena *arena, const struct lt_option *o, struct lt_span text, const char *what,
+                       const char *write) {
+    struct lt_span s =
+        o->secret ? lt_arena_printf(arena, "the value %s; %s", what, write)
+                  : lt_arena_printf(arena, "\"%.*s\" %s; %s", (int)(text.n < 200 ? text.n : 200), text.p, what, write);
     return s.p ? s.p : "no memory";
 }
 
@@ -107,15 +109,16 @@ struct lt_span lt_option_range(const struct lt_option *o, struct lt_arena *arena
     if (o->type == LT_OPT_ENUM) {
         struct lt_span all = LT_S("");
         for (const char *const *c = o->choices; *c; c++)
-            all = lt_arena_printf(arena, "%.*s%s%s%s%s", (int)all.n, all.p, all.n ? ", " : "", **c ? "" : "\"", *c, **c ? "" : "\"");
+            all = lt_arena_printf(arena, "%.*s%s%s%s%s", (int)all.n, all.p, all.n ? ", " : "", **c ? "" : "\"", *c,
+                                  **c ? "" : "\"");
         return all;
     }
     if (o->type == LT_OPT_BOOL)
         return LT_S("true, false");
     if (o->min == 0 && o->max == 0)
         return LT_S("");
-    return lt_arena_printf(arena, "%s to %s%s", format_number(units_of(o), o->min, low), format_number(units_of(o), o->max, high),
-                           o->type == LT_OPT_LIST ? " entries" : "");
+    return lt_arena_printf(arena, "%s to %s%s", format_number(units_of(o), o->min, low),
+                           format_number(units_of(o), o->max, high), o->type == LT_OPT_LIST ? " entries" : "");
 }
 
 static const char *write_range(const struct lt_option *o, struct lt_arena *arena) {
@@ -135,7 +138,9 @@ static const char *read_quantity(const struct lt_option *o, struct lt_span text,
     }
     case NUMBER_BAD:
         return say(arena, o, text,
-                   o->type == LT_OPT_DURATION ? "is no duration" : o->type == LT_OPT_SIZE ? "is no size" : "is no number",
+                   o->type == LT_OPT_DURATION ? "is no duration"
+                   : o->type == LT_OPT_SIZE   ? "is no size"
+                                              : "is no number",
                    o->type == LT_OPT_DURATION ? "write a number and ms, s, m, h or d such as \"30s\""
                    : o->type == LT_OPT_SIZE   ? "write a number and k, m or g such as \"32k\""
                                               : write_range(o, arena));

@@ -27,13 +27,13 @@ struct lt_diag;
 struct lt_option {
     const char *name; // "idle_ttl" within its group, "session.idle_ttl" in full: see lt_option_group
     enum lt_option_type type;
-    size_t offset;          // of the value in the group's structure
-    const char *fallback;   // the default, as one would write it in a flag ("30m"); "" for none
-    int64_t min, max;       // INT, DURATION (ms), SIZE; LIST: number of entries; both 0: no range
+    size_t offset;              // of the value in the group's structure
+    const char *fallback;       // the default, as one would write it in a flag ("30m"); "" for none
+    int64_t min, max;           // INT, DURATION (ms), SIZE; LIST: number of entries; both 0: no range
     const char *const *choices; // ENUM, NULL-terminated
-    const char *unit;           // shown in the reference: "duration", "bytes", "address", "path", …; NULL: from the type
-    const char *doc;            // one or more sentences of Markdown
-    bool required, secret;      // secret: never printed
+    const char *unit;      // shown in the reference: "duration", "bytes", "address", "path", …; NULL: from the type
+    const char *doc;       // one or more sentences of Markdown
+    bool required, secret; // secret: never printed
     // Further check of one value's text, or NULL: returns NULL, or what to write instead ("write \"host:port\"").
     const char *(*check)(struct lt_span text);
 };
@@ -58,7 +58,7 @@ struct lt_diag {
     struct lt_finding {
         struct lt_finding *next;
         struct lt_span text; // `lethe.conf:35: session.idle_ttl: "30" has no unit; write "30m"`
-    } *first, **last;
+    } * first, **last;
     unsigned n;
 };
 

@@ -56,8 +56,9 @@ void lt_config_print(const struct lt_config *c, FILE *out) {
 
 static const char *unit_of(const struct lt_option *o) {
     static const char *const units[] = {
-        [LT_OPT_STRING] = "text", [LT_OPT_BOOL] = "true or false", [LT_OPT_INT] = "number", [LT_OPT_DURATION] = "duration",
-        [LT_OPT_SIZE] = "bytes",  [LT_OPT_ENUM] = "choice",        [LT_OPT_LIST] = "list",
+        [LT_OPT_STRING] = "text",       [LT_OPT_BOOL] = "true or false", [LT_OPT_INT] = "number",
+        [LT_OPT_DURATION] = "duration", [LT_OPT_SIZE] = "bytes",         [LT_OPT_ENUM] = "choice",
+        [LT_OPT_LIST] = "list",
     };
     return o->unit ? o->unit : units[o->type];
 }
@@ -74,7 +75,8 @@ static void print_row(const struct lt_option_group *g, const struct lt_option *o
     if (o->required)
         fputs("| default | none: it must be given |\n", out);
     else
-        fprintf(out, "| default | %s%s%s |\n", *o->fallback ? "`" : "", *o->fallback ? o->fallback : "empty", *o->fallback ? "`" : "");
+        fprintf(out, "| default | %s%s%s |\n", *o->fallback ? "`" : "", *o->fallback ? o->fallback : "empty",
+                *o->fallback ? "`" : "");
     if (range.n)
         fprintf(out, "| range | %.*s |\n", (int)range.n, range.p);
     fprintf(out, "| flag | `--%s` |\n| environment | `%s` |\n", name, environment);
@@ -86,9 +88,11 @@ static void print_row(const struct lt_option_group *g, const struct lt_option *o
 
 void lt_config_reference(const struct lt_option_group *groups, unsigned n, FILE *out) {
     fputs("# Options\n\n"
-          "Printed by `lethe reference` from the option schema. Each value is the file's, then the environment's, then the flag's: the last one\n"
+          "Printed by `lethe reference` from the option schema. Each value is the file's, then the environment's, then "
+          "the flag's: the last one\n"
           "counts. In the file, `session.idle_ttl` is written `session: { idle_ttl = \"30m\"; };`.\n\n"
-          "Durations have a unit: `ms`, `s`, `m`, `h`, `d`. Sizes may have one: `k`, `m`, `g` (powers of 1024). Lists are `[\"a\", \"b\"]` in the file,\n"
+          "Durations have a unit: `ms`, `s`, `m`, `h`, `d`. Sizes may have one: `k`, `m`, `g` (powers of 1024). Lists "
+          "are `[\"a\", \"b\"]` in the file,\n"
           "`a,b` elsewhere.\n\n",
           out);
     for (unsigned g = 0; g < n; g++) {

@@ -130,7 +130,8 @@ static void dispatch(struct lt_client *c) {
         break;
     case LT_CLIENT_IDLE:
         if (lt_stream_pending(&c->stream))
-            lt_stream_want_read(&c->stream, false); // who does not read his answers gets no more of them: on_drained goes on
+            lt_stream_want_read(&c->stream,
+                                false); // who does not read his answers gets no more of them: on_drained goes on
         else
             parse(c);
         break;

@@ -11,7 +11,7 @@ enum lt_client_state {
     LT_CLIENT_HEAD,     // bytes of a head have come
     LT_CLIENT_EXCHANGE, // the exchange reads and writes
     LT_CLIENT_TUNNEL,   // switched protocols; the exchange relays bytes
-    LT_CLIENT_LINGER,   // all is sent; what still comes is thrown away until the peer ends, so that it can read our answer
+    LT_CLIENT_LINGER, // all is sent; what still comes is thrown away until the peer ends, so that it can read our answer
     LT_CLIENT_CLOSED,
 };
 
@@ -22,12 +22,12 @@ struct lt_client {
     enum lt_client_state state;
     struct lt_inbox in;
     struct lt_timer timer;
-    struct lt_task next;        // parse what came behind the last request
+    struct lt_task next; // parse what came behind the last request
     struct lt_task free_later;
-    struct lt_exchange *x;      // IDLE, PROXY, LINGER: NULL
-    struct lt_address *via;     // the peer's address when a PROXY header named another; NULL: none
-    bool ended;                 // the client ended its side
-    size_t lingered;            // bytes thrown away
+    struct lt_exchange *x;  // IDLE, PROXY, LINGER: NULL
+    struct lt_address *via; // the peer's address when a PROXY header named another; NULL: none
+    bool ended;             // the client ended its side
+    size_t lingered;        // bytes thrown away
     struct lt_address peer;
 };
 

@@ -5,77 +5,182 @@
 
 #define AT(type, field) offsetof(struct type, field)
 
+// clang-format off: one row an option
 static const struct lt_option top_options[] = {
-    {.name = "listen", .type = LT_OPT_LIST, .offset = AT(lt_top_conf, listen), .fallback = "127.0.0.1:8080", .min = 1,
-     .max = 16, .unit = "addresses", .check = lt_address_check,
-     .doc = "Where clients connect: `host:port`, `[v6]:port` or `unix:/path`. Each worker thread listens on all of them."},
-    {.name = "upstream", .type = LT_OPT_STRING, .offset = AT(lt_top_conf, upstream), .fallback = "", .required = true,
-     .unit = "address", .check = lt_address_check,
-     .doc = "The application beside this lethe. A name is resolved again every few seconds."},
-    {.name = "admin", .type = LT_OPT_STRING, .offset = AT(lt_top_conf, admin), .fallback = "", .unit = "address",
+    {.name = "listen",
+     .type = LT_OPT_LIST,
+     .offset = AT(lt_top_conf, listen),
+     .fallback = "127.0.0.1:8080",
+     .min = 1,
+     .max = 16,
+     .unit = "addresses",
      .check = lt_address_check,
-     .doc = "Where `/livez`, `/readyz`, `/startupz` and `/metrics` are answered, by a thread of its own. Empty: nowhere."},
-    {.name = "store", .type = LT_OPT_STRING, .offset = AT(lt_top_conf, store), .fallback = "", .secret = true,
+     .doc =
+         "Where clients connect: `host:port`, `[v6]:port` or `unix:/path`. Each worker thread listens on all of them."},
+    {.name = "upstream",
+     .type = LT_OPT_STRING,
+     .offset = AT(lt_top_conf, upstream),
+     .fallback = "",
+     .required = true,
+     .unit = "address",
+     .check = lt_address_check,
+     .doc = "The application beside this lethe. A name is resolved again every few seconds."},
+    {.name = "admin",
+     .type = LT_OPT_STRING,
+     .offset = AT(lt_top_conf, admin),
+     .fallback = "",
+     .unit = "address",
+     .check = lt_address_check,
+     .doc =
+         "Where `/livez`, `/readyz`, `/startupz` and `/metrics` are answered, by a thread of its own. Empty: nowhere."},
+    {.name = "store",
+     .type = LT_OPT_STRING,
+     .offset = AT(lt_top_conf, store),
+     .fallback = "",
+     .secret = true,
      .unit = "URL",
-     .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, or `sealed` (an "
-            "encrypted cookie, no server at all). Empty is `sealed`."},
-    {.name = "workers", .type = LT_OPT_INT, .offset = AT(lt_top_conf, workers), .fallback = "0", .max = 256,
-     .unit = "threads", .doc = "Worker threads. 0: one for each CPU that this process may use."},
-    {.name = "keys", .type = LT_OPT_STRING, .offset = AT(lt_top_conf, keys), .fallback = "", .secret = true,
+     .doc =
+         "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, or `sealed` (an "
+         "encrypted cookie, no server at all). Empty is `sealed`."},
+    {.name = "workers",
+     .type = LT_OPT_INT,
+     .offset = AT(lt_top_conf, workers),
+     .fallback = "0",
+     .max = 256,
+     .unit = "threads",
+     .doc = "Worker threads. 0: one for each CPU that this process may use."},
+    {.name = "keys",
+     .type = LT_OPT_STRING,
+     .offset = AT(lt_top_conf, keys),
+     .fallback = "",
+     .secret = true,
      .unit = "keys",
-     .doc = "The key ring: `id:secret` entries separated by commas or blanks, or `file:/path` to read them from. The first "
+     .doc = "The key ring: `id:secret` entries separated by commas or blanks, or `file:/path` to read them from. The "
+            "first "
             "seals, all of them open. `lethe keygen` makes one. The same ring belongs on every replica."},
-    {.name = "proxy_protocol", .type = LT_OPT_BOOL, .offset = AT(lt_top_conf, proxy_protocol), .fallback = "false",
+    {.name = "proxy_protocol",
+     .type = LT_OPT_BOOL,
+     .offset = AT(lt_top_conf, proxy_protocol),
+     .fallback = "false",
      .doc = "Every connection begins with a PROXY protocol header, version 1 or 2, that names the client."},
-    {.name = "trusted_proxies", .type = LT_OPT_LIST, .offset = AT(lt_top_conf, trusted_proxies), .fallback = "",
-     .unit = "addresses", .max = 64, .check = lt_cidr_check,
+    {.name = "trusted_proxies",
+     .type = LT_OPT_LIST,
+     .offset = AT(lt_top_conf, trusted_proxies),
+     .fallback = "",
+     .unit = "addresses",
+     .max = 64,
+     .check = lt_cidr_check,
      .doc = "Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed and added to: addresses, blocks "
             "(`10.0.0.0/8`), or `unix`. From everybody else they are replaced."},
 };
+// clang-format on
 
 #define MINUTE (60 * 1000)
 #define HOUR (60 * MINUTE)
 
+// clang-format off: one row an option
 static const struct lt_option timeouts_options[] = {
-    {.name = "head", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, head), .fallback = "10s", .min = 10,
-     .max = HOUR, .doc = "From the first byte of a request to the end of its head; then 408."},
-    {.name = "idle", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, idle), .fallback = "60s", .min = 10,
-     .max = 24 * HOUR, .doc = "How long a connection, of a client or to the application, is kept without a request."},
-    {.name = "upstream_connect", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, upstream_connect),
-     .fallback = "5s", .min = 10, .max = HOUR,
-     .doc = "Connecting to the application, waiting for a free connection included; then 502 or 504. Until the application "
-            "was reached for the first time, a refused connection is tried again as long as this."},
-    {.name = "upstream", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, upstream), .fallback = "60s", .min = 10,
+    {.name = "head",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, head),
+     .fallback = "10s",
+     .min = 10,
+     .max = HOUR,
+     .doc = "From the first byte of a request to the end of its head; then 408."},
+    {.name = "idle",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, idle),
+     .fallback = "60s",
+     .min = 10,
      .max = 24 * HOUR,
-     .doc = "Silence of the application while its answer is waited for, then 504; also of a client in the middle of a body."},
-    {.name = "tunnel", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, tunnel), .fallback = "1h", .min = 10,
-     .max = 168 * (int64_t)HOUR, .doc = "Silence in both directions of an upgraded connection (WebSocket)."},
-    {.name = "drain", .type = LT_OPT_DURATION, .offset = AT(lt_timeouts_conf, drain), .fallback = "30s", .min = 0,
-     .max = 24 * HOUR, .doc = "After SIGTERM, how long running requests may take to end."},
+     .doc = "How long a connection, of a client or to the application, is kept without a request."},
+    {.name = "upstream_connect",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, upstream_connect),
+     .fallback = "5s",
+     .min = 10,
+     .max = HOUR,
+     .doc = "Connecting to the application, waiting for a free connection included; then 502 or 504. Until the "
+            "application "
+            "was reached for the first time, a refused connection is tried again as long as this."},
+    {.name = "upstream",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, upstream),
+     .fallback = "60s",
+     .min = 10,
+     .max = 24 * HOUR,
+     .doc = "Silence of the application while its answer is waited for, then 504; also of a client in the middle of a "
+            "body."},
+    {.name = "tunnel",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, tunnel),
+     .fallback = "1h",
+     .min = 10,
+     .max = 168 * (int64_t)HOUR,
+     .doc = "Silence in both directions of an upgraded connection (WebSocket)."},
+    {.name = "drain",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, drain),
+     .fallback = "30s",
+     .min = 0,
+     .max = 24 * HOUR,
+     .doc = "After SIGTERM, how long running requests may take to end."},
 };
+// clang-format on
 
+// clang-format off: one row an option
 static const struct lt_option limits_options[] = {
-    {.name = "head", .type = LT_OPT_SIZE, .offset = AT(lt_limits_conf, head), .fallback = "32k", .min = 1024,
-     .max = 1 << 20, .doc = "The largest request or response head; beyond it 431, or 502. A larger value than at the start needs a restart."},
-    {.name = "connections", .type = LT_OPT_INT, .offset = AT(lt_limits_conf, connections), .fallback = "10000", .min = 1,
-     .max = 1000000, .unit = "connections",
+    {.name = "head",
+     .type = LT_OPT_SIZE,
+     .offset = AT(lt_limits_conf, head),
+     .fallback = "32k",
+     .min = 1024,
+     .max = 1 << 20,
+     .doc = "The largest request or response head; beyond it 431, or 502. A larger value than at the start needs a "
+            "restart."},
+    {.name = "connections",
+     .type = LT_OPT_INT,
+     .offset = AT(lt_limits_conf, connections),
+     .fallback = "10000",
+     .min = 1,
+     .max = 1000000,
+     .unit = "connections",
      .doc = "Client connections of the whole process; a further one is answered 503 and closed."},
-    {.name = "upstream_connections", .type = LT_OPT_INT, .offset = AT(lt_limits_conf, upstream_connections),
-     .fallback = "1000", .min = 1, .max = 100000, .unit = "connections",
+    {.name = "upstream_connections",
+     .type = LT_OPT_INT,
+     .offset = AT(lt_limits_conf, upstream_connections),
+     .fallback = "1000",
+     .min = 1,
+     .max = 100000,
+     .unit = "connections",
      .doc = "Connections to the application, of the whole process; further requests wait."},
 };
+// clang-format on
 
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
+// clang-format off: one row an option
 static const struct lt_option log_options[] = {
-    {.name = "format", .type = LT_OPT_ENUM, .offset = AT(lt_log_conf, format), .fallback = "text", .choices = formats,
+    {.name = "format",
+     .type = LT_OPT_ENUM,
+     .offset = AT(lt_log_conf, format),
+     .fallback = "text",
+     .choices = formats,
      .doc = "`key=value` lines or JSON objects."},
-    {.name = "level", .type = LT_OPT_ENUM, .offset = AT(lt_log_conf, level), .fallback = "info", .choices = levels,
+    {.name = "level",
+     .type = LT_OPT_ENUM,
+     .offset = AT(lt_log_conf, level),
+     .fallback = "info",
+     .choices = levels,
      .doc = "Events below this level are not logged."},
-    {.name = "access", .type = LT_OPT_BOOL, .offset = AT(lt_log_conf, access), .fallback = "true",
+    {.name = "access",
+     .type = LT_OPT_BOOL,
+     .offset = AT(lt_log_conf, access),
+     .fallback = "true",
      .doc = "One line on standard output for each exchange."},
 };
+// clang-format on
 
 #define ROWS(rows) (rows), sizeof(rows) / sizeof *(rows)
 

@@ -120,9 +120,8 @@ static void parse_head(struct lt_exchange *x) {
         lt_inbox_pin(&x->client->in, data.n);
         x->client->state = LT_CLIENT_EXCHANGE;
         reject(x,
-               x->parser.reason == LT_H1_VERSION && !x->parser.version_known
-                   ? 400
-                   : lt_h1_reason_status(x->parser.reason),
+               x->parser.reason == LT_H1_VERSION && !x->parser.version_known ? 400
+                                                                             : lt_h1_reason_status(x->parser.reason),
                x->parser.reason, lt_h1_reason_name(x->parser.reason));
         break;
     }

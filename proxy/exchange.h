@@ -23,14 +23,20 @@ enum lt_exchange_state {
     LT_X_DONE,
 };
 
-enum lt_outcome { LT_OUTCOME_OK, LT_OUTCOME_LOCAL, LT_OUTCOME_REJECTED, LT_OUTCOME_UPSTREAM_FAILED,
-                  LT_OUTCOME_STORE_FAILED, LT_OUTCOME_ABORTED };
+enum lt_outcome {
+    LT_OUTCOME_OK,
+    LT_OUTCOME_LOCAL,
+    LT_OUTCOME_REJECTED,
+    LT_OUTCOME_UPSTREAM_FAILED,
+    LT_OUTCOME_STORE_FAILED,
+    LT_OUTCOME_ABORTED
+};
 
 // Where the pipeline stands: its whole state.
 struct lt_pipeline {
     enum lt_hook_kind { LT_HOOK_REQUEST, LT_HOOK_RESPONSE, LT_HOOK_END } kind;
-    unsigned index;    // the module that runs or waits
-    bool running;      // between begin and the last verdict
+    unsigned index; // the module that runs or waits
+    bool running;   // between begin and the last verdict
     struct lt_timer sleep;
 };
 
@@ -64,21 +70,21 @@ struct lt_exchange {
     struct lt_h1_head response;
     struct lt_framing response_framing;
     struct lt_body response_body;
-    bool response_started;  // its head was parsed
-    bool head_released;     // the head has been given to the client's stream
-    bool upstream_ended;    // the answer's last byte is in
-    enum lt_body_kind out;  // how the body is framed to the client
-    bool keep;              // the client's connection lives on
-    char tail;              // hold: the last byte of a body of known length
+    bool response_started; // its head was parsed
+    bool head_released;    // the head has been given to the client's stream
+    bool upstream_ended;   // the answer's last byte is in
+    enum lt_body_kind out; // how the body is framed to the client
+    bool keep;             // the client's connection lives on
+    char tail;             // hold: the last byte of a body of known length
     bool has_tail, hold, must_finish, ended_hooks;
-    bool was_answered;      // an interim answer came
-    bool replied;           // lethe answered itself
+    bool was_answered; // an interim answer came
+    bool replied;      // lethe answered itself
     bool client_broken;
 
-    struct lt_call *calls;    // one a module instance
+    struct lt_call *calls; // one a module instance
     struct lt_pipeline pipeline;
     struct lt_session *session;
-    struct lt_timer timer;    // silence of the upstream or the client
+    struct lt_timer timer; // silence of the upstream or the client
     struct lt_task free_later;
 
     // for the log

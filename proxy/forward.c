@@ -71,7 +71,8 @@ static struct lt_span forwarded_element(struct lt_exchange *x, const char *clien
     bool v6 = strchr(client, ':') != NULL;
     const char *quote = host.n && !is_token(host) ? "\"" : "";
     return lt_arena_printf(&x->arena, "for=%s%s%s%s%s%.*s%s;proto=%.*s", v6 ? "\"[" : "", client, v6 ? "]\"" : "",
-                           host.n ? ";host=" : "", quote, (int)host.n, host.n ? host.p : "", quote, (int)proto.n, proto.p);
+                           host.n ? ";host=" : "", quote, (int)host.n, host.n ? host.p : "", quote, (int)proto.n,
+                           proto.p);
 }
 
 bool lt_forward_request(struct lt_exchange *x) {

@@ -19,8 +19,8 @@ struct lt_block {
 // Blocks of one size for one worker.
 struct lt_block_pool {
     struct lt_block *free;
-    size_t size;              // of data
-    unsigned kept, out;       // free ones, ones in use
+    size_t size;        // of data
+    unsigned kept, out; // free ones, ones in use
 };
 
 void lt_block_pool_init(struct lt_block_pool *p, size_t size);

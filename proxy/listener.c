@@ -106,10 +106,11 @@ bool lt_listen(struct lt_span text, unsigned n, int *fds, struct lt_address *bou
 static void refuse(struct lt_worker *w, int fd) {
     static const char body[] = "503 Service Unavailable: limits.connections\n";
     char answer[512];
-    int n = snprintf(answer, sizeof answer,
-                     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                     "X-Lethe-Error: too_many_connections\r\nRetry-After: 1\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                     sizeof body - 1, body);
+    int n = snprintf(
+        answer, sizeof answer,
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "X-Lethe-Error: too_many_connections\r\nRetry-After: 1\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+        sizeof body - 1, body);
     lt_worker_count(w, LT_M_REJECTS + LT_REJECT_CONNECTIONS, 1);
     if (send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         LT_LOG(LT_LOG_DEBUG, "refuse_failed", lt_fn("errno", errno));

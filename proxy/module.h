@@ -24,7 +24,7 @@ enum lt_verdict {
     LT_NEXT,  // go on with the next module
     LT_WAIT,  // only as the value of lt_call_wait()
     LT_REPLY, // only as the value of lt_call_reply(): the module answers itself; in on_request nothing goes upstream
-    LT_FAIL,  // only as the value of lt_call_fail(): lethe answers with an error, or breaks the connection off when the head is out
+    LT_FAIL, // only as the value of lt_call_fail(): lethe answers with an error, or breaks the connection off when the head is out
 };
 
 // Order between modules: the smaller stands nearer to the client.
@@ -37,11 +37,11 @@ typedef enum lt_verdict lt_hook_fn(struct lt_call *c);
 // What the whole worker offers to its modules.
 struct lt_services {
     struct lt_loop *loop;
-    const struct lt_config *config; // every group, by lt_config_group()
-    bool carriers;                  // a module of phase CARRIER is enabled: sessions have content
-    bool admin;                     // this is the admin listener's worker: there is no upstream
-    struct lt_span upstream;        // the application's address ("host:port", "unix:/path")
-    struct lt_metrics *metrics;     // of the module that is being initialised
+    const struct lt_config *config;   // every group, by lt_config_group()
+    bool carriers;                    // a module of phase CARRIER is enabled: sessions have content
+    bool admin;                       // this is the admin listener's worker: there is no upstream
+    struct lt_span upstream;          // the application's address ("host:port", "unix:/path")
+    struct lt_metrics *metrics;       // of the module that is being initialised
     struct lt_generation *generation; // for lt_services_hold
 };
 
@@ -75,7 +75,7 @@ struct lt_session {
     struct lt_record *record;   // what the client's token leads to after this exchange
     struct lt_record *previous; // the id moved (rotation): what the old token led to; else NULL
     bool ended;                 // logged out: the record will be a tombstone
-    bool settled;               // a carrier has the content for good already (in on_response): commit with the head, not at the end
+    bool settled; // a carrier has the content for good already (in on_response): commit with the head, not at the end
 };
 
 // One module's view of one exchange.
@@ -85,9 +85,9 @@ struct lt_call {
     struct lt_metrics *metrics;
     struct lt_exchange *x; // opaque to modules
     const struct lt_module *module;
-    lt_hook_fn *then;                   // set while waiting
-    void (*cancel)(struct lt_call *);   // set while waiting, or NULL
-    bool touched;                       // a hook of this module ran
+    lt_hook_fn *then;                 // set while waiting
+    void (*cancel)(struct lt_call *); // set while waiting, or NULL
+    bool touched;                     // a hook of this module ran
 };
 
 // --- the process, for health and reports; from any worker ---
@@ -107,8 +107,8 @@ struct lt_loop *lt_call_loop(struct lt_call *c);
 struct lt_h1_head *lt_call_request(struct lt_call *c);
 // NULL before on_response, and in on_end when the upstream gave no answer.
 struct lt_h1_head *lt_call_response(struct lt_call *c);
-struct lt_span lt_call_id(struct lt_call *c);       // the request id, for logs
-bool lt_call_is_https(struct lt_call *c);           // the client's side, as a trusted peer says
+struct lt_span lt_call_id(struct lt_call *c);          // the request id, for logs
+bool lt_call_is_https(struct lt_call *c);              // the client's side, as a trusted peer says
 struct lt_session *lt_call_session(struct lt_call *c); // NULL: none
 void lt_call_set_session(struct lt_call *c, struct lt_session *s);
 

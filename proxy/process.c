@@ -66,7 +66,8 @@ static unsigned cpu_count(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
-static bool open_listener(struct lt_span text, struct lt_worker *workers, unsigned n, bool proxy_header, const char *event) {
+static bool open_listener(struct lt_span text, struct lt_worker *workers, unsigned n, bool proxy_header,
+                          const char *event) {
     int fds[256];
     char error[256], at[LT_ADDRESS_TEXT];
     struct lt_address bound;

@@ -192,8 +192,8 @@ static bool put_text(struct lt_buf *out, unsigned width, struct lt_span text) {
 }
 
 static bool put_cookie(struct lt_buf *out, const struct lt_record_cookie *c) {
-    return put_text(out, 2, c->name) && put_text(out, 2, c->value) && put_text(out, 2, c->path) && put_text(out, 2, c->domain) &&
-           put_number(out, 8, (uint64_t)c->expires) &&
+    return put_text(out, 2, c->name) && put_text(out, 2, c->value) && put_text(out, 2, c->path) &&
+           put_text(out, 2, c->domain) && put_number(out, 8, (uint64_t)c->expires) &&
            put_number(out, 1, (c->secure ? F_SECURE : 0u) | (c->http_only ? F_HTTP_ONLY : 0u));
 }
 
@@ -234,8 +234,8 @@ bool lt_record_set_cookie(struct lt_record *r, const struct lt_record_cookie *c)
         i++;
     if (i < r->n_cookies && same_cookie(&r->cookies[i], c))
         return true;
-    if (i == LT_RECORD_COOKIES || c->expires < 0 || c->name.n == 0 || c->name.n > TEXT_MAX || c->value.n > TEXT_MAX || c->path.n > TEXT_MAX ||
-        c->domain.n > TEXT_MAX || !copy_cookie(&fresh, c))
+    if (i == LT_RECORD_COOKIES || c->expires < 0 || c->name.n == 0 || c->name.n > TEXT_MAX || c->value.n > TEXT_MAX ||
+        c->path.n > TEXT_MAX || c->domain.n > TEXT_MAX || !copy_cookie(&fresh, c))
         return false;
     if (i < r->n_cookies)
         drop_cookie(&r->cookies[i]);
@@ -285,7 +285,8 @@ bool lt_record_set_content(struct lt_record *r, struct lt_span name, struct lt_s
         i++;
     if (i < r->n_contents && lt_span_eq(r->contents[i].bytes, bytes))
         return true;
-    if (i == LT_RECORD_CONTENTS || name.n == 0 || name.n > TEXT_MAX || bytes.n > UINT32_MAX || !copy_content(&fresh, name, bytes))
+    if (i == LT_RECORD_CONTENTS || name.n == 0 || name.n > TEXT_MAX || bytes.n > UINT32_MAX ||
+        !copy_content(&fresh, name, bytes))
         return false;
     if (i < r->n_contents)
         drop_content(&r->contents[i]);

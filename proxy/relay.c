@@ -40,7 +40,8 @@ static bool gather_request_head(struct lt_exchange *x, struct lt_gather *g) {
     return true;
 }
 
-static bool gather_last_chunk(struct lt_exchange *x, struct lt_gather *g, struct lt_stream *s, struct lt_headers *trailers) {
+static bool gather_last_chunk(struct lt_exchange *x, struct lt_gather *g, struct lt_stream *s,
+                              struct lt_headers *trailers) {
     if (trailers->n == 0) {
         g->v[g->n++] = LT_S("0\r\n\r\n");
         return true;
@@ -244,7 +245,7 @@ void lt_relay_response(struct lt_exchange *x) {
         g.v[g.n++] = lt_buf_span(head);
     enum lt_body_status status = pump_response(x, &g);
     lt_buf_consume(head, head->len);
-    if (x->client_broken)
+    if (x->client_broken && x->client)
         lt_exchange_client_gone(x);
     else if (status == LT_BODY_BAD || (status == LT_BODY_MORE && x->upstream_ended))
         lt_exchange_upstream_failed(x, LT_ERR_PROTOCOL);

@@ -43,8 +43,8 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
         c->stream.corked = false;
     }
     x->head_released = true;
-    struct lt_h1_out how = {.kind = LT_BODY_LENGTH, .length = body.n, .close = !x->keep,
-                            .keep_alive = x->keep && x->request.minor == 0};
+    struct lt_h1_out how = {
+        .kind = LT_BODY_LENGTH, .length = body.n, .close = !x->keep, .keep_alive = x->keep && x->request.minor == 0};
     bool ok = !c || (describe(x, &head, status, reason, type) && lt_h1_write_response(out, &head, &how));
     if (c && ok) {
         struct lt_span pieces[] = {lt_buf_span(out), body};

@@ -67,8 +67,8 @@ void lt_tunnel_move(struct lt_exchange *x) {
         shut(&u->stream, &c->in);
     if (x->upstream_ended)
         shut(&c->stream, &u->in);
-    bool all_out = lt_stream_pending(&u->stream) == 0 && lt_stream_pending(&c->stream) == 0 && lt_inbox_span(&c->in).n == 0 &&
-                   lt_inbox_span(&u->in).n == 0;
+    bool all_out = lt_stream_pending(&u->stream) == 0 && lt_stream_pending(&c->stream) == 0 &&
+                   lt_inbox_span(&c->in).n == 0 && lt_inbox_span(&u->in).n == 0;
     if (c->ended && x->upstream_ended && all_out)
         lt_exchange_finish(x);
 }

@@ -17,8 +17,8 @@ struct lt_upstream_pool {
     struct lt_list idle;    // last used first
     struct lt_list waiting; // wishes without a connection
     unsigned n_idle, n, max;
-    bool reached;           // the app has answered a connection once
-    unsigned turn;          // which of its addresses did so last
+    bool reached;  // the app has answered a connection once
+    unsigned turn; // which of its addresses did so last
     struct lt_task serve;
 };
 

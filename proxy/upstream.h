@@ -9,7 +9,7 @@ struct lt_upstream {
     struct lt_stream stream;
     struct lt_list node; // among the idle ones
     struct lt_upstream_pool *pool;
-    struct lt_exchange *x; // NULL: idle or connecting
+    struct lt_exchange *x;         // NULL: idle or connecting
     struct lt_upstream_wish *wish; // connecting: for whom
     struct lt_inbox in;
     struct lt_timer timer; // idle: how long it is kept
@@ -19,12 +19,12 @@ struct lt_upstream {
 // A request's wish for a connection; embedded in the exchange.
 struct lt_upstream_wish {
     struct lt_list node;
-    struct lt_timer timer;           // the end of patience (timeouts.upstream_connect)
-    struct lt_timer again;           // the pause before another try
+    struct lt_timer timer; // the end of patience (timeouts.upstream_connect)
+    struct lt_timer again; // the pause before another try
     struct lt_upstream *connecting;
     unsigned turn, tried; // the next address; how many have failed
     bool active;
-    enum lt_err last;                // why the last try failed
+    enum lt_err last; // why the last try failed
     // Called once, from the loop: `u` with LT_OK, or NULL with what went wrong.
     void (*done)(struct lt_upstream_wish *wish, struct lt_upstream *u, enum lt_err e);
 };

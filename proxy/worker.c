@@ -15,8 +15,10 @@
 
 enum { HEARTBEAT_MS = 1000, ACCESS_MAX = 1 << 20, MIN_BLOCK = 16 << 10 };
 
-#define REQUESTS(outcome) {"lethe_requests_total", "Exchanges by outcome.", LT_COUNTER, "outcome=\"" outcome "\""}
-#define REJECTS(reason) {"lethe_rejects_total", "Requests refused by lethe, by reason.", LT_COUNTER, "reason=\"" reason "\""}
+#define REQUESTS(outcome)                                                                                              \
+    { "lethe_requests_total", "Exchanges by outcome.", LT_COUNTER, "outcome=\"" outcome "\"" }
+#define REJECTS(reason)                                                                                                \
+    { "lethe_rejects_total", "Requests refused by lethe, by reason.", LT_COUNTER, "reason=\"" reason "\"" }
 
 const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT] = {
     [LT_M_OK] = REQUESTS("ok"),
@@ -30,11 +32,11 @@ const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT] = {
     [LT_M_CLIENTS] = {"lethe_client_connections", "Open client connections.", LT_GAUGE, NULL},
     [LT_M_UPSTREAM_ACTIVE] = {"lethe_upstream_connections", "Connections to the application.", LT_GAUGE,
                               "state=\"active\""},
-    [LT_M_UPSTREAM_IDLE] = {"lethe_upstream_connections", "Connections to the application.", LT_GAUGE,
-                            "state=\"idle\""},
+    [LT_M_UPSTREAM_IDLE] = {"lethe_upstream_connections", "Connections to the application.", LT_GAUGE, "state=\"idle\""},
     [LT_M_BUFFERS] = {"lethe_buffer_bytes", "Input buffers in use and kept.", LT_GAUGE, NULL},
     [LT_M_UPSTREAM_RETRIES] = {"lethe_upstream_retries_total",
-                               "Idempotent requests sent again because an idle connection had been closed.", LT_COUNTER, NULL},
+                               "Idempotent requests sent again because an idle connection had been closed.", LT_COUNTER,
+                               NULL},
     [LT_M_REJECTS + LT_H1_OK] = REJECTS("none"),
     [LT_M_REJECTS + LT_H1_METHOD] = REJECTS("method"),
     [LT_M_REJECTS + LT_H1_TARGET] = REJECTS("target"),
@@ -130,8 +132,13 @@ static bool add_instance(struct lt_generation *g, const struct lt_module *module
         .conf = module->options.prefix ? lt_config_group(&s->config, module->options.prefix) : NULL,
         .worker = calloc(1, module->worker_size + 1),
         .metrics = metrics,
-        .services = {.loop = &g->worker->loop, .config = &s->config, .carriers = has_carrier(s), .admin = g->worker->admin,
-                     .upstream = s->core.top->upstream, .metrics = metrics, .generation = g},
+        .services = {.loop = &g->worker->loop,
+                     .config = &s->config,
+                     .carriers = has_carrier(s),
+                     .admin = g->worker->admin,
+                     .upstream = s->core.top->upstream,
+                     .metrics = metrics,
+                     .generation = g},
     };
     if (!m->worker)
         return false;

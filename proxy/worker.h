@@ -45,10 +45,16 @@ void lt_generation_put(struct lt_generation *g);
 
 // The core's own counters.
 enum lt_core_metric {
-    LT_M_OK, LT_M_LOCAL, LT_M_REJECTED, LT_M_UPSTREAM_FAILED, LT_M_STORE_FAILED, LT_M_ABORTED,
+    LT_M_OK,
+    LT_M_LOCAL,
+    LT_M_REJECTED,
+    LT_M_UPSTREAM_FAILED,
+    LT_M_STORE_FAILED,
+    LT_M_ABORTED,
     LT_M_REQUEST_SECONDS,
     LT_M_CLIENTS,
-    LT_M_UPSTREAM_ACTIVE, LT_M_UPSTREAM_IDLE,
+    LT_M_UPSTREAM_ACTIVE,
+    LT_M_UPSTREAM_IDLE,
     LT_M_BUFFERS,
     LT_M_UPSTREAM_RETRIES,
     LT_M_REJECTS, // + enum lt_h1_reason, then the reasons of our own below
@@ -63,21 +69,21 @@ struct lt_worker {
     pthread_t thread;
     struct lt_generation *generation; // the current one
     struct lt_block_pool blocks;
-    struct lt_buf scratch;            // heads being written; empty between calls
+    struct lt_buf scratch; // heads being written; empty between calls
     struct lt_list clients;
     unsigned n_clients;
-    unsigned users;                   // references to generations beyond the worker's own
+    unsigned users; // references to generations beyond the worker's own
     struct lt_list listeners;
     bool draining;
     struct lt_timer heartbeat;
-    _Atomic int64_t beat;             // lt_clock_mono() of the last heartbeat
+    _Atomic int64_t beat; // lt_clock_mono() of the last heartbeat
     struct lt_metrics core_metrics;
     struct lt_metrics *module_metrics; // parallel to snapshot->modules
     unsigned n_modules;
-    struct lt_buf access;             // access log lines of this turn
+    struct lt_buf access; // access log lines of this turn
     struct lt_task access_flush;
-    uint64_t id_prefix, id_count;     // request ids
-    struct lt_task apply;             // posted by the main thread: reload, drain, stop
+    uint64_t id_prefix, id_count;       // request ids
+    struct lt_task apply;               // posted by the main thread: reload, drain, stop
     _Atomic(struct lt_snapshot *) next; // the configuration to take over, or NULL
     atomic_bool drain_asked, stop_asked, apply_posted;
 };

@@ -206,10 +206,15 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
     if (!enabled(conf))
         return;
     if (conf->dir.n == 0)
-        lt_diag_add(diag, "files.dir: not given, but files.profile is \"%s\"; write the directory where the application keeps its "
-                          "session files", profiles[conf->profile]);
+        lt_diag_add(
+            diag,
+            "files.dir: not given, but files.profile is \"%s\"; write the directory where the application keeps its "
+            "session files",
+            profiles[conf->profile]);
     if (!lt_span_starts(lt_config_text(config, "store"), LT_S("redis")))
-        lt_diag_add(diag, "files.profile: session files do not fit into the client's cookie; write \"--store redis://host:port/0\"");
+        lt_diag_add(
+            diag,
+            "files.profile: session files do not fit into the client's cookie; write \"--store redis://host:port/0\"");
 }
 
 // "uid", "uid:gid", "user" or "user:group"; empty: the directory's.
@@ -223,13 +228,18 @@ static bool find_owner(struct files_dir *dir, const struct files_conf *conf, con
     char *colon = strchr(text, ':');
     if (colon)
         *colon = '\0';
-    const struct passwd *user = getpwnam(text);
+    struct passwd user_entry, *user = NULL;
+    struct group group_entry, *group = NULL;
+    char names[4096]; // the _r forms: a reload runs this in every worker
+    if (getpwnam_r(text, &user_entry, names, sizeof names, &user) != 0)
+        return false;
     dir->owner = user ? user->pw_uid : (uid_t)strtoul(text, &end, 10);
     if (user)
         dir->group = user->pw_gid;
     else if (end == text || *end)
         return false;
-    const struct group *group = colon ? getgrnam(colon + 1) : NULL;
+    if (colon && getgrnam_r(colon + 1, &group_entry, names, sizeof names, &group) != 0)
+        return false;
     if (group)
         dir->group = group->gr_gid;
     else if (colon)
@@ -284,24 +294,55 @@ static void worker_fini(void *worker) {
     close(((struct files_worker *)worker)->dir.fd);
 }
 
+// clang-format off: one row an option
 static const struct lt_option options[] = {
-    {.name = "profile", .type = LT_OPT_ENUM, .offset = offsetof(struct files_conf, profile), .fallback = "", .choices = profiles,
+    {.name = "profile",
+     .type = LT_OPT_ENUM,
+     .offset = offsetof(struct files_conf, profile),
+     .fallback = "",
+     .choices = profiles,
      .doc = "The runtime whose session files are carried from replica to replica. Empty: none."},
-    {.name = "dir", .type = LT_OPT_STRING, .offset = offsetof(struct files_conf, dir), .fallback = "", .unit = "path",
-     .doc = "The directory where the application keeps its session files, shared with this lethe alone. For PHP the value of "
+    {.name = "dir",
+     .type = LT_OPT_STRING,
+     .offset = offsetof(struct files_conf, dir),
+     .fallback = "",
+     .unit = "path",
+     .doc = "The directory where the application keeps its session files, shared with this lethe alone. For PHP the "
+            "value of "
             "`session.save_path`, its form `N;/dir` included."},
-    {.name = "owner", .type = LT_OPT_STRING, .offset = offsetof(struct files_conf, owner), .fallback = "", .unit = "user",
-     .doc = "To whom session files belong: `user`, `user:group` or numbers. PHP takes no other's. Empty: the owner of the directory."},
-    {.name = "cookie", .type = LT_OPT_STRING, .offset = offsetof(struct files_conf, cookie), .fallback = "", .unit = "name",
+    {.name = "owner",
+     .type = LT_OPT_STRING,
+     .offset = offsetof(struct files_conf, owner),
+     .fallback = "",
+     .unit = "user",
+     .doc = "To whom session files belong: `user`, `user:group` or numbers. PHP takes no other's. Empty: the owner of "
+            "the directory."},
+    {.name = "cookie",
+     .type = LT_OPT_STRING,
+     .offset = offsetof(struct files_conf, cookie),
+     .fallback = "",
+     .unit = "name",
      .doc = "The session cookie whose value names the file. Empty: the profile's own (`PHPSESSID`)."},
-    {.name = "max_size", .type = LT_OPT_SIZE, .offset = offsetof(struct files_conf, max_size), .fallback = "4m", .min = 1024,
-     .max = 32 << 20, .doc = "The largest session file; beyond it 503, and nothing is stored."},
-    {.name = "wait", .type = LT_OPT_DURATION, .offset = offsetof(struct files_conf, wait), .fallback = "30s", .min = 10,
+    {.name = "max_size",
+     .type = LT_OPT_SIZE,
+     .offset = offsetof(struct files_conf, max_size),
+     .fallback = "4m",
+     .min = 1024,
+     .max = 32 << 20,
+     .doc = "The largest session file; beyond it 503, and nothing is stored."},
+    {.name = "wait",
+     .type = LT_OPT_DURATION,
+     .offset = offsetof(struct files_conf, wait),
+     .fallback = "30s",
+     .min = 10,
      .max = 3600 * 1000,
-     .doc = "How long the application may keep a session file locked, before the request or after the end of its answer; then 503."},
+     .doc = "How long the application may keep a session file locked, before the request or after the end of its "
+            "answer; then 503."},
 };
+// clang-format on
 
-#define FILES(event) {"lethe_session_files_total", "Session files by what was done with them.", LT_COUNTER, "event=\"" event "\""}
+#define FILES(event)                                                                                                   \
+    { "lethe_session_files_total", "Session files by what was done with them.", LT_COUNTER, "event=\"" event "\"" }
 
 static const struct lt_metric metrics[M_COUNT] = {
     [M_WRITTEN] = FILES("written"),   [M_SAME] = FILES("same"), [M_CAPTURED] = FILES("captured"),

@@ -18,8 +18,8 @@ enum file_result {
     FILE_SAME,    // put: it held these bytes already
     FILE_MISSING, // get: there is none
     FILE_BUSY,
-    FILE_LARGE,   // get: over the maximum of `out`
-    FILE_FAILED,  // errno says why
+    FILE_LARGE,  // get: over the maximum of `out`
+    FILE_FAILED, // errno says why
 };
 
 // Makes `name` hold exactly `bytes`, in place, so that the application never sees another inode. Its time is renewed in any case: a

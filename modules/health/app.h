@@ -26,7 +26,8 @@ struct app_wait {
 };
 
 // `upstream`: the option's text. False: no memory; app_check_fini() may be called.
-bool app_check_init(struct app_check *a, struct lt_loop *loop, struct lt_span upstream) __attribute__((warn_unused_result));
+bool app_check_init(struct app_check *a, struct lt_loop *loop, struct lt_span upstream)
+    __attribute__((warn_unused_result));
 // Nobody may wait any more.
 void app_check_fini(struct app_check *a);
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/health/cgroup.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { LOOK_MS = 100 }; // a shorter look says nothing of a quota of 100 ms periods
 
 // v1 writes a number near 2^63 for "no limit".
 static const int64_t no_limit = INT64_C(1) << 60;
@@ -23,23 +26,34 @@ static bool read_text(const char *dir, const char *file, char *out, size_t size)
     return n > 0;
 }
 
-// The first number of a file; -1: none ("max").
+// The number at `*text`, which moves behind it; -1: none ("max").
+static int64_t take_number(const char **text) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(*text, &end, 10);
+    bool ok = end != *text && errno == 0;
+    *text = end;
+    return ok ? v : -1;
+}
+
+// The first number of a file; -1: none.
 static int64_t read_number(const char *dir, const char *file) {
     char text[64];
-    int64_t v;
-    return read_text(dir, file, text, sizeof text) && sscanf(text, "%" SCNd64, &v) == 1 ? v : -1;
+    const char *p = text;
+    return read_text(dir, file, text, sizeof text) ? take_number(&p) : -1;
 }
 
 // The number behind `key` at a line's beginning; -1: none.
 static int64_t read_key(const char *dir, const char *file, const char *key) {
     char text[8192];
     size_t n = strlen(key);
-    int64_t v;
     if (!read_text(dir, file, text, sizeof text))
         return -1;
     for (char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
-        if (strncmp(line, key, n) == 0 && line[n] == ' ' && sscanf(line + n, "%" SCNd64, &v) == 1)
-            return v;
+        if (strncmp(line, key, n) == 0 && line[n] == ' ') {
+            const char *value = line + n;
+            return take_number(&value);
+        }
     return -1;
 }
 
@@ -95,7 +109,7 @@ static void read_line(struct cgroup *c, const char *root, char *line) {
 
 void cgroup_find(struct cgroup *c, const char *root) {
     char path[CGROUP_PATH], line[CGROUP_PATH];
-    *c = (struct cgroup){.v2 = false};
+    *c = (struct cgroup){.cpu_percent = -1};
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
@@ -129,32 +143,43 @@ static int64_t cpu_quota(const struct cgroup *c) {
     if (!c->v2) {
         quota = read_number(c->cpu, "cpu.cfs_quota_us");
         period = read_number(c->cpu, "cpu.cfs_period_us");
-    } else if (read_text(c->cpu, "cpu.max", text, sizeof text) &&
-               sscanf(text, "%" SCNd64 " %" SCNd64, &quota, &period) != 2) {
-        quota = -1; // "max 100000"
+    } else if (read_text(c->cpu, "cpu.max", text, sizeof text)) { // "50000 100000", "max 100000"
+        const char *p = text;
+        quota = take_number(&p);
+        period = take_number(&p);
     }
     return quota > 0 && period > 0 ? quota * 1000000 / period : -1;
 }
 
+// CPU time so far in microseconds; -1: not known.
+static int64_t cpu_usage(const struct cgroup *c) {
+    if (c->v2)
+        return read_key(c->cpu, "cpu.stat", "usage_usec");
+    int64_t ns = read_number(c->cpu, "cpuacct.usage");
+    return ns < 0 ? -1 : ns / 1000;
+}
+
 int cgroup_cpu(struct cgroup *c, int64_t now) {
-    int64_t quota = cpu_quota(c);
-    int64_t usage = c->v2 ? read_key(c->cpu, "cpu.stat", "usage_usec") : read_number(c->cpu, "cpuacct.usage") / 1000;
+    int64_t quota = cpu_quota(c), usage = cpu_usage(c);
     int64_t before = c->cpu_usage, elapsed = now - c->cpu_at;
     bool first = c->cpu_at == 0;
     if (quota < 0 || usage < 0)
         return -1;
-    if (!first && elapsed < 100)
-        return -1; // too short to say anything
+    if (!first && elapsed < LOOK_MS)
+        return c->cpu_percent;
     c->cpu_usage = usage;
     c->cpu_at = now;
-    return first ? -1 : (int)((usage - before) * 100 / (quota * elapsed / 1000 + 1));
+    c->cpu_percent = first || usage < before ? -1 : (int)((usage - before) * 100 / (quota / 1000 * elapsed + 1));
+    return c->cpu_percent;
 }
 
 static int pressure_of(const struct cgroup *c, const char *what) {
+    static const char mark[] = "some avg10=";
     char file[32], text[256];
-    float avg10;
     snprintf(file, sizeof file, "%s%s", what, c->pressure_v2 ? ".pressure" : "");
-    return read_text(c->pressure, file, text, sizeof text) && sscanf(text, "some avg10=%f", &avg10) == 1 ? (int)avg10 : -1;
+    const char *number = text + sizeof mark - 1; // "some avg10=12.34 avg60=…": the whole part
+    bool ok = read_text(c->pressure, file, text, sizeof text) && strncmp(text, mark, sizeof mark - 1) == 0;
+    return ok ? (int)take_number(&number) : -1;
 }
 
 int cgroup_pressure(const struct cgroup *c) {

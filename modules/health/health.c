@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/health/health.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "modules/health/app.h"
 #include "modules/health/cgroup.h"
-#include "net/stream.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
-enum { REPORT_MAX = 4096, CONNECT_MS = 1000, FRESH_MS = 1000, HEARTBEAT_GRACE = 1000 };
+// A worker shows itself once a second: it was not silent before that.
+enum { REPORT_MAX = 4096, HEARTBEAT_GRACE = 1000 };
 
 struct health_conf {
     struct lt_option_list paths;
@@ -21,9 +20,7 @@ struct health_conf {
 struct health_worker {
     const struct lt_services *services;
     struct cgroup group;
-    struct lt_target *app;
-    int64_t app_at; // when the app was last asked (mono ms); 0: never
-    bool app_ok;
+    struct app_check app;
 };
 
 enum probe { LIVEZ, READYZ, STARTUPZ, NO_PROBE };
@@ -31,9 +28,7 @@ enum probe { LIVEZ, READYZ, STARTUPZ, NO_PROBE };
 struct health_call {
     enum probe probe;
     struct lt_call *call;
-    struct lt_stream stream; // to the app
-    struct lt_timer timer;
-    bool connecting;
+    struct app_wait wait;
 };
 
 static const struct lt_span probe_names[] = {{"livez", 5}, {"readyz", 6}, {"startupz", 8}};
@@ -113,8 +108,9 @@ static void check_live(struct lt_call *c, struct report *r) {
     struct health_worker *w = c->worker;
     struct lt_process_view view;
     lt_process_look(&view);
-    note(r, view.oldest_heartbeat <= conf->heartbeat + HEARTBEAT_GRACE, "workers: the slowest of %u was seen %lld ms ago (health.heartbeat)",
-         view.workers, (long long)view.oldest_heartbeat);
+    note(r, view.oldest_heartbeat <= conf->heartbeat + HEARTBEAT_GRACE,
+         "workers: the slowest of %u was seen %lld ms ago (health.heartbeat)", view.workers,
+         (long long)view.oldest_heartbeat);
     check_limit(r, "memory", cgroup_memory(&w->group), conf->memory_limit, "health.memory_limit");
     if (conf->cpu_limit)
         check_limit(r, "cpu", cgroup_cpu(&w->group, lt_clock_mono()), conf->cpu_limit, "health.cpu_limit");
@@ -139,75 +135,44 @@ static enum lt_verdict answer(struct lt_call *c) {
     if (st->probe == READYZ)
         note(&r, !view.draining, "draining: %s", view.draining ? "yes, on its way out" : "no");
     if (st->probe == READYZ && conf->app)
-        note(&r, w->app_ok, "app: %s %s", lt_target_text(w->app), w->app_ok ? "accepts connections" : "does not accept a connection");
+        note(&r, w->app.ok, "app: %s %s", lt_target_text(w->app.target),
+             w->app.ok ? "accepts connections" : "does not accept a connection");
     if (r.n == 0)
         r.n = (size_t)snprintf(r.text, sizeof r.text, "ok\n");
     return lt_call_reply(c, r.failed ? 503 : 200, "text/plain; charset=utf-8", lt_span(r.text, r.n));
 }
 
-// --- the app's own socket, for readyz ---
+// --- hooks ---
 
-static void connect_over(struct health_call *st, bool ok) {
-    struct health_worker *w = st->call->worker;
-    lt_timer_clear(lt_call_loop(st->call), &st->timer);
-    lt_stream_close(&st->stream);
-    st->connecting = false;
-    w->app_ok = ok;
-    w->app_at = lt_clock_mono();
+static void on_app_known(struct app_wait *wait) {
+    lt_call_resume(LT_ENTRY(wait, struct health_call, wait)->call);
 }
 
-static void on_connected(struct lt_stream *s) {
-    struct health_call *st = LT_ENTRY(s, struct health_call, stream);
-    connect_over(st, lt_stream_connected(s) == LT_OK);
-    lt_call_resume(st->call);
-}
-
-static void on_connect_timeout(struct lt_timer *t) {
-    struct health_call *st = LT_ENTRY(t, struct health_call, timer);
-    connect_over(st, false);
-    lt_call_resume(st->call);
-}
-
-static void cancel_connect(struct lt_call *c) {
-    struct health_call *st = c->state;
-    if (st->connecting)
-        connect_over(st, ((struct health_worker *)c->worker)->app_ok);
-}
-
-static enum lt_verdict ask_app(struct lt_call *c) {
-    static const struct lt_stream_ops ops = {.drained = on_connected};
+static void leave_app(struct lt_call *c) {
     struct health_call *st = c->state;
     struct health_worker *w = c->worker;
-    struct lt_address address;
-    enum lt_err e = lt_target_address(w->app, 0, &address);
-    int fd = e == LT_OK ? lt_connect_begin(&address, &e) : -1;
-    if (fd < 0) {
-        w->app_ok = false;
-        return answer(c);
-    }
-    st->connecting = true;
-    lt_stream_open(&st->stream, lt_call_loop(c), fd, &ops, 1);
-    lt_stream_await_connect(&st->stream);
-    lt_timer_init(&st->timer, on_connect_timeout);
-    lt_timer_set(lt_call_loop(c), &st->timer, CONNECT_MS);
-    return lt_call_wait(c, answer, cancel_connect);
+    app_check_leave(&w->app, &st->wait);
 }
 
-// --- hooks ---
+// For /readyz: the application's own socket, and nothing behind it.
+static enum lt_verdict ask_app(struct lt_call *c) {
+    struct health_call *st = c->state;
+    struct health_worker *w = c->worker;
+    st->call = c;
+    st->wait.done = on_app_known;
+    return app_check_ask(&w->app, &st->wait) ? answer(c) : lt_call_wait(c, answer, leave_app);
+}
 
 static enum lt_verdict on_request(struct lt_call *c) {
     struct health_call *st = c->state;
     const struct health_conf *conf = c->conf;
-    const struct health_worker *w = c->worker;
     const struct lt_h1_head *request = lt_call_request(c);
-    st->call = c;
     st->probe = probe_of(c, lt_span(request->path.p, lt_span_find(request->path, '?')));
     if (st->probe == NO_PROBE)
         return LT_NEXT;
     if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
         return lt_call_reply(c, 405, "text/plain; charset=utf-8", LT_S("write GET or HEAD\n"));
-    bool stale = !w->app_at || lt_clock_mono() - w->app_at > FRESH_MS;
-    return st->probe == READYZ && conf->app && stale ? ask_app(c) : answer(c);
+    return st->probe == READYZ && conf->app ? ask_app(c) : answer(c);
 }
 
 static bool enabled(const void *conf) {
@@ -219,12 +184,14 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
     (void)conf;
     w->services = services;
     cgroup_find(&w->group, "");
-    w->app = lt_target_get(services->upstream);
-    return w->app != NULL;
+    if (app_check_init(&w->app, services->loop, services->upstream))
+        return true;
+    app_check_fini(&w->app);
+    return false;
 }
 
 static void worker_fini(void *worker) {
-    lt_target_put(((struct health_worker *)worker)->app);
+    app_check_fini(&((struct health_worker *)worker)->app);
 }
 
 static const char *check_path(struct lt_span entry) {
@@ -232,25 +199,61 @@ static const char *check_path(struct lt_span entry) {
     struct lt_span path = lt_span(entry.p, equals);
     bool known = equals < entry.n ? by_name(lt_span(entry.p + equals + 1, entry.n - equals - 1)) != NO_PROBE
                                   : by_last_segment(path) != NO_PROBE;
-    return path.n && path.p[0] == '/' && known ? NULL : "write \"/healthz=livez\" (livez, readyz or startupz), or a path that ends so";
+    return path.n && path.p[0] == '/' && known
+               ? NULL
+               : "write \"/healthz=livez\" (livez, readyz or startupz), or a path that ends so";
 }
 
 #define AT(field) offsetof(struct health_conf, field)
 
+// clang-format off: one row an option
 static const struct lt_option options[] = {
-    {.name = "paths", .type = LT_OPT_LIST, .offset = AT(paths), .fallback = "", .max = 16, .unit = "paths", .check = check_path,
-     .doc = "Probes to answer on the main listeners as well: `/livez`, or any path as `/healthz=livez`. The application does not see them."},
-    {.name = "memory_limit", .type = LT_OPT_INT, .offset = AT(memory_limit), .fallback = "95", .max = 100, .unit = "percent",
+    {.name = "paths",
+     .type = LT_OPT_LIST,
+     .offset = AT(paths),
+     .fallback = "",
+     .max = 16,
+     .unit = "paths",
+     .check = check_path,
+     .doc = "Probes to answer on the main listeners as well: `/livez`, or any path as `/healthz=livez`. The "
+            "application does not see them."},
+    {.name = "memory_limit",
+     .type = LT_OPT_INT,
+     .offset = AT(memory_limit),
+     .fallback = "95",
+     .max = 100,
+     .unit = "percent",
      .doc = "Not live when the control group uses more than this share of its memory limit. 0: not looked at."},
-    {.name = "cpu_limit", .type = LT_OPT_INT, .offset = AT(cpu_limit), .fallback = "0", .max = 100, .unit = "percent",
-     .doc = "Not live when the control group used more than this share of its CPU quota since the last probe. 0: not looked at."},
-    {.name = "pressure_limit", .type = LT_OPT_INT, .offset = AT(pressure_limit), .fallback = "0", .max = 100, .unit = "percent",
-     .doc = "Not live when tasks waited for memory or CPU for more than this share of the last 10 s (PSI). 0: not looked at."},
-    {.name = "heartbeat", .type = LT_OPT_DURATION, .offset = AT(heartbeat), .fallback = "5s", .min = 1000, .max = 3600 * 1000,
+    {.name = "cpu_limit",
+     .type = LT_OPT_INT,
+     .offset = AT(cpu_limit),
+     .fallback = "0",
+     .max = 100,
+     .unit = "percent",
+     .doc = "Not live when the control group used more than this share of its CPU quota since the last probe. 0: not "
+            "looked at."},
+    {.name = "pressure_limit",
+     .type = LT_OPT_INT,
+     .offset = AT(pressure_limit),
+     .fallback = "0",
+     .max = 100,
+     .unit = "percent",
+     .doc = "Not live when tasks waited for memory or CPU for more than this share of the last 10 s (PSI). 0: not "
+            "looked at."},
+    {.name = "heartbeat",
+     .type = LT_OPT_DURATION,
+     .offset = AT(heartbeat),
+     .fallback = "5s",
+     .min = 1000,
+     .max = 3600 * 1000,
      .doc = "Not live when a worker's loop has stood still for longer."},
-    {.name = "app", .type = LT_OPT_BOOL, .offset = AT(app), .fallback = "true",
+    {.name = "app",
+     .type = LT_OPT_BOOL,
+     .offset = AT(app),
+     .fallback = "true",
      .doc = "`/readyz` also asks whether the application beside this lethe accepts a connection."},
 };
+// clang-format on
 
 const struct lt_module lt_module_health = {
     .name = "health",

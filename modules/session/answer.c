@@ -16,9 +16,9 @@ static enum lt_verdict set_cookie(struct lt_call *c, struct lt_span value, int64
     bool https = lt_call_is_https(c);
     struct lt_arena *arena = lt_call_arena(c);
     struct lt_span age = max_age < 0 ? LT_S("") : lt_arena_printf(arena, "; Max-Age=%lld", (long long)max_age);
-    struct lt_span text = lt_arena_printf(arena, "%s%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%.*s", https ? "__Host-" : "",
-                                          (int)name.n, name.p, (int)value.n, value.n ? value.p : "", https ? "; Secure" : "",
-                                          (int)age.n, age.p);
+    struct lt_span text =
+        lt_arena_printf(arena, "%s%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%.*s", https ? "__Host-" : "", (int)name.n,
+                        name.p, (int)value.n, value.n ? value.p : "", https ? "; Secure" : "", (int)age.n, age.p);
     bool ok = age.p && text.p && lt_headers_add(&lt_call_response(c)->headers, lt_hdr_name(LT_HDR_SET_COOKIE), text);
     return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
 }

@@ -7,7 +7,8 @@ enum { MAX_AGE_S = 400 * 24 * 3600 }; // browsers cut longer ones to this (RFC 6
 
 enum piece { PIECE_OTHER, PIECE_APP, PIECE_TOKEN, PIECE_TOKEN_OTHER };
 
-static enum piece piece_of(struct lt_span name, struct lt_span token_name, bool secure, const struct lt_option_list *names) {
+static enum piece piece_of(struct lt_span name, struct lt_span token_name, bool secure,
+                           const struct lt_option_list *names) {
     static const struct lt_span prefix = {"__Host-", 7};
     bool prefixed = lt_span_starts(name, prefix);
     if (prefixed && lt_span_eq(lt_span(name.p + prefix.n, name.n - prefix.n), token_name))
@@ -46,8 +47,8 @@ bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struc
         const struct lt_record_cookie *c = &record->cookies[i];
         if (!lt_cookie_path_match(c->path, request->path))
             continue;
-        all = lt_arena_printf(arena, "%.*s%s%.*s=%.*s", (int)all.n, all.n ? all.p : "", all.n ? "; " : "", (int)c->name.n,
-                              c->name.p, (int)c->value.n, c->value.n ? c->value.p : "");
+        all = lt_arena_printf(arena, "%.*s%s%.*s=%.*s", (int)all.n, all.n ? all.p : "", all.n ? "; " : "",
+                              (int)c->name.n, c->name.p, (int)c->value.n, c->value.n ? c->value.p : "");
         if (!all.p)
             return false;
         any = true;
@@ -74,8 +75,8 @@ void jar_take_response(struct lt_h1_head *response, const struct lt_option_list 
     }
 }
 
-static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, const struct lt_option_list *names, int64_t now,
-                      struct jar_result *result) {
+static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, const struct lt_option_list *names,
+                      int64_t now, struct jar_result *result) {
     if (lt_set_cookie_deletes(c, now)) {
         result->deleted += lt_record_drop_cookie(record, c->name, c->path);
         return;
@@ -89,7 +90,9 @@ static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, c
         .value = c->value,
         .path = c->path,
         .domain = c->domain,
-        .expires = c->has_max_age ? now + age * 1000 : c->has_expires ? c->expires : 0,
+        .expires = c->has_max_age   ? now + age * 1000
+                   : c->has_expires ? c->expires
+                                    : 0,
         .secure = c->secure,
         .http_only = c->http_only,
     };
@@ -98,8 +101,8 @@ static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, c
         result->failed = true;
 }
 
-struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record, const struct lt_option_list *names,
-                            int64_t now) {
+struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record,
+                            const struct lt_option_list *names, int64_t now) {
     struct jar_result result = {.failed = changes->overflow};
     for (unsigned i = 0; i < changes->n; i++)
         apply_one(&changes->v[i], record, names, now, &result);

@@ -32,8 +32,8 @@ struct jar_result {
 };
 
 // Brings the changes into a record.
-struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record, const struct lt_option_list *names,
-                            int64_t now);
+struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record,
+                            const struct lt_option_list *names, int64_t now);
 
 // When the last of the jar's cookies that outlive the browser ends (wall ms); 0: none does.
 int64_t jar_persists_until(const struct lt_record *record);

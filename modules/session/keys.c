@@ -40,7 +40,8 @@ static pthread_once_t own_once = PTHREAD_ONCE_INIT, open_once = PTHREAD_ONCE_INI
 static void make_own(void) {
     own_key_made = lt_key_new(&own_key, lt_clock_wall());
     LT_LOG(LT_LOG_WARN, "keys_made",
-           lt_fs("why", "no option \"keys\": sessions are sealed with a key that ends with this process, and no other replica reads them"),
+           lt_fs("why", "no option \"keys\": sessions are sealed with a key that ends with this process, and no other "
+                        "replica reads them"),
            lt_fs("do", "give every replica the same LETHE_KEYS, made by \"lethe keygen\""));
 }
 

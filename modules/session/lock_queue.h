@@ -13,9 +13,9 @@ struct lock_queue {
 
 // One request's place; embedded in its state.
 struct lock_place {
-    struct lt_list node;    // in the bucket when first, else in `line` of the first
-    struct lt_list line;    // first only: those who wait behind, in order
-    const char *hash;       // of the token; outlives the place
+    struct lt_list node; // in the bucket when first, else in `line` of the first
+    struct lt_list line; // first only: those who wait behind, in order
+    const char *hash;    // of the token; outlives the place
     bool first, queued;
     void (*turn)(struct lock_place *p); // called from lock_leave() of the one before
 };

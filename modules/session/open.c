@@ -23,8 +23,8 @@ static enum lt_verdict opened(struct lt_call *c, struct lt_record *record) {
 
 static enum lt_verdict open_sealed(struct lt_call *c, struct lt_span value) {
     const struct session_conf *conf = session_conf(c);
-    struct lt_record *r = sealed_open(&session_worker(c)->ring, conf->cookie_name, value, lt_clock_wall(), conf->idle_ttl,
-                                      conf->absolute_ttl);
+    struct lt_record *r = sealed_open(&session_worker(c)->ring, conf->cookie_name, value, lt_clock_wall(),
+                                      conf->idle_ttl, conf->absolute_ttl);
     if (r)
         return opened(c, r);
     session_count(c, M_MISSING);

@@ -23,7 +23,8 @@ static bool seal_record(const struct session_worker *w, const struct token_name 
     lt_buf_init(&plain, STORE_DATA_MAX - 1024);
     bool ok = lt_record_encode(r, &plain);
     char *room = ok ? lt_buf_reserve(out, lt_seal_size(plain.len)) : NULL;
-    size_t n = room ? lt_seal(&w->ring, context_of(name), lt_span_cstr(name->hash), lt_buf_span(&plain), (uint8_t *)room) : 0;
+    size_t n =
+        room ? lt_seal(&w->ring, context_of(name), lt_span_cstr(name->hash), lt_buf_span(&plain), (uint8_t *)room) : 0;
     lt_buf_grew(out, n);
     lt_buf_fini(&plain);
     return n > 0;
@@ -68,8 +69,8 @@ static void forget(struct session_call *st) {
     st->op = NULL;
 }
 
-enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name, const struct lt_record *record,
-                           int64_t expires, lt_hook_fn *then) {
+enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name,
+                           const struct lt_record *record, int64_t expires, lt_hook_fn *then) {
     struct session_call *st = c->state;
     struct session_worker *w = c->worker;
     forget(st);

@@ -7,8 +7,8 @@
 
 static const struct lt_seal_context context = {{"sealed-cookie", 13}, {NULL, 0}};
 
-struct lt_record *sealed_open(const struct lt_key_ring *ring, struct lt_span cookie_name, struct lt_span value, int64_t now,
-                              int64_t idle_ttl, int64_t absolute_ttl) {
+struct lt_record *sealed_open(const struct lt_key_ring *ring, struct lt_span cookie_name, struct lt_span value,
+                              int64_t now, int64_t idle_ttl, int64_t absolute_ttl) {
     uint8_t sealed[SEALED_COOKIE_MAX], plain[SEALED_COOKIE_MAX];
     size_t n, m;
     if (value.n > SEALED_COOKIE_MAX || !lt_base64url_decode(value, sealed, sizeof sealed, &n) ||

@@ -17,7 +17,7 @@ static const char *check_name(struct lt_span name) {
 
 static const char *check_prefix(struct lt_span prefix) {
     for (size_t i = 0; i < prefix.n; i++)
-        if ((unsigned char)prefix.p[i] <= ' ' || memchr("{}", prefix.p[i], 2))
+        if ((unsigned char)prefix.p[i] <= ' ' || prefix.p[i] == '{' || prefix.p[i] == '}')
             return "write a word without blanks or braces such as \"lethe\"";
     return prefix.n && prefix.n <= 48 ? NULL : "write 1 to 48 characters such as \"lethe\"";
 }
@@ -32,35 +32,94 @@ static const char *check_exempt(struct lt_span path) {
     return path.n && (path.p[0] == '/' || path.p[0] == '*') ? NULL : "write \"/static/*\", \"*.css\" or \"/exact/path\"";
 }
 
+// clang-format off: one row an option
 static const struct lt_option options[] = {
-    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = SESSION_COOKIE_NAMES, .min = 1, .max = 64,
-     .unit = "names", .check = check_cookie,
-     .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the server; the client "
+    {.name = "cookies",
+     .type = LT_OPT_LIST,
+     .offset = AT(cookies),
+     .fallback = SESSION_COOKIE_NAMES,
+     .min = 1,
+     .max = 64,
+     .unit = "names",
+     .check = check_cookie,
+     .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the "
+            "server; the client "
             "gets one opaque token instead."},
-    {.name = "idle_ttl", .type = LT_OPT_DURATION, .offset = AT(idle_ttl), .fallback = "30m", .min = SECOND,
-     .max = 400 * 24 * HOUR, .doc = "A session that was not used for this long is over."},
-    {.name = "absolute_ttl", .type = LT_OPT_DURATION, .offset = AT(absolute_ttl), .fallback = "12h", .min = SECOND,
-     .max = 400 * 24 * HOUR, .doc = "A session is over this long after its beginning, used or not."},
-    {.name = "rotate_grace", .type = LT_OPT_DURATION, .offset = AT(rotate_grace), .fallback = "30s", .min = 1,
+    {.name = "idle_ttl",
+     .type = LT_OPT_DURATION,
+     .offset = AT(idle_ttl),
+     .fallback = "30m",
+     .min = SECOND,
+     .max = 400 * 24 * HOUR,
+     .doc = "A session that was not used for this long is over."},
+    {.name = "absolute_ttl",
+     .type = LT_OPT_DURATION,
+     .offset = AT(absolute_ttl),
+     .fallback = "12h",
+     .min = SECOND,
+     .max = 400 * 24 * HOUR,
+     .doc = "A session is over this long after its beginning, used or not."},
+    {.name = "rotate_grace",
+     .type = LT_OPT_DURATION,
+     .offset = AT(rotate_grace),
+     .fallback = "30s",
+     .min = 1,
      .max = HOUR,
-     .doc = "When the application gives a session a new id (at login), how long the old token still leads to the old id: for requests "
+     .doc = "When the application gives a session a new id (at login), how long the old token still leads to the old "
+            "id: for requests "
             "that are on their way."},
-    {.name = "cookie_name", .type = LT_OPT_STRING, .offset = AT(cookie_name), .fallback = "lethe", .unit = "name",
-     .check = check_name, .doc = "The name of lethe's own cookie; over HTTPS it gets the prefix `__Host-`."},
-    {.name = "exempt", .type = LT_OPT_LIST, .offset = AT(exempt), .fallback = "", .max = 64, .unit = "paths", .check = check_exempt,
-     .doc = "Paths that never need the session (`/static/*`, `*.css`): no look-up, no lock, no session cookie in either direction."},
-    {.name = "lock_ttl", .type = LT_OPT_DURATION, .offset = AT(lock_ttl), .fallback = "15s", .min = 300, .max = HOUR,
-     .doc = "With a state carrier, one request at a time works on a session. The lease is renewed while the request runs; after a crash "
+    {.name = "cookie_name",
+     .type = LT_OPT_STRING,
+     .offset = AT(cookie_name),
+     .fallback = "lethe",
+     .unit = "name",
+     .check = check_name,
+     .doc = "The name of lethe's own cookie; over HTTPS it gets the prefix `__Host-`."},
+    {.name = "exempt",
+     .type = LT_OPT_LIST,
+     .offset = AT(exempt),
+     .fallback = "",
+     .max = 64,
+     .unit = "paths",
+     .check = check_exempt,
+     .doc = "Paths that never need the session (`/static/*`, `*.css`): no look-up, no lock, no session cookie in "
+            "either direction."},
+    {.name = "lock_ttl",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lock_ttl),
+     .fallback = "15s",
+     .min = 300,
+     .max = HOUR,
+     .doc = "With a state carrier, one request at a time works on a session. The lease is renewed while the request "
+            "runs; after a crash "
             "of its holder the next one waits at most this long."},
-    {.name = "lock_wait", .type = LT_OPT_DURATION, .offset = AT(lock_wait), .fallback = "30s", .min = 0, .max = HOUR,
+    {.name = "lock_wait",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lock_wait),
+     .fallback = "30s",
+     .min = 0,
+     .max = HOUR,
      .doc = "How long a request waits for its turn; then 503, never an unlocked run."},
-    {.name = "store_timeout", .type = LT_OPT_DURATION, .offset = AT(store_timeout), .fallback = "900ms", .min = 10,
-     .max = 60 * SECOND, .doc = "How long one operation of the store may take, connecting included; then 503."},
-    {.name = "prefix", .type = LT_OPT_STRING, .offset = AT(prefix), .fallback = "lethe", .unit = "word", .check = check_prefix,
-     .doc = "Begins every key in Redis, and sets the applications of one Redis apart: a token of one is nothing to another."},
+    {.name = "store_timeout",
+     .type = LT_OPT_DURATION,
+     .offset = AT(store_timeout),
+     .fallback = "900ms",
+     .min = 10,
+     .max = 60 * SECOND,
+     .doc = "How long one operation of the store may take, connecting included; then 503."},
+    {.name = "prefix",
+     .type = LT_OPT_STRING,
+     .offset = AT(prefix),
+     .fallback = "lethe",
+     .unit = "word",
+     .check = check_prefix,
+     .doc = "Begins every key in Redis, and sets the applications of one Redis apart: a token of one is nothing to "
+            "another."},
 };
+// clang-format on
 
-#define SESSIONS(event) {"lethe_sessions_total", "Sessions by what happened to them.", LT_COUNTER, "event=\"" event "\""}
+#define SESSIONS(event)                                                                                                \
+    { "lethe_sessions_total", "Sessions by what happened to them.", LT_COUNTER, "event=\"" event "\"" }
 
 static const struct lt_metric metrics[M_COUNT] = {
     [M_CREATED] = SESSIONS("created"),
@@ -73,7 +132,8 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_LOCK_TIMEOUT] = SESSIONS("lock_timeout"),
     [M_FENCED] = SESSIONS("fenced"),
     [M_STORE_SECONDS] = {"lethe_store_seconds", "One operation of the session store.", LT_HISTOGRAM, NULL},
-    [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE, NULL},
+    [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE,
+                   NULL},
 };
 
 static bool is_sealed(struct lt_span store) {

@@ -25,7 +25,15 @@ struct session_worker {
 };
 
 enum session_metric {
-    M_CREATED, M_LOADED, M_MISSING, M_ROTATED, M_ENDED, M_LOST, M_LOCK_WAITED, M_LOCK_TIMEOUT, M_FENCED,
+    M_CREATED,
+    M_LOADED,
+    M_MISSING,
+    M_ROTATED,
+    M_ENDED,
+    M_LOST,
+    M_LOCK_WAITED,
+    M_LOCK_TIMEOUT,
+    M_FENCED,
     M_STORE_SECONDS,
     M_BREAKER,
     M_COUNT,
@@ -42,20 +50,20 @@ struct session_call {
     struct lt_call *call;
     bool exempt;
     // where the record stands in the store
-    struct token_name at, was;   // `was`: after a rotation, where session.previous stands
+    struct token_name at, was; // `was`: after a rotation, where session.previous stands
     uint64_t fence, was_fence;
-    bool locked, was_locked;     // `owner` holds the lock
-    char owner[33];              // random, for this exchange
-    lt_hook_fn *committed;       // what follows the commit; NULL: not begun
-    struct jar_changes changes;  // of the answer, kept for a second try
+    bool locked, was_locked;    // `owner` holds the lock
+    char owner[33];             // random, for this exchange
+    lt_hook_fn *committed;      // what follows the commit; NULL: not begun
+    struct jar_changes changes; // of the answer, kept for a second try
     unsigned tries;
     // waiting
     struct lock_place place;
-    int64_t give_up;             // mono ms: the end of patience for the lock
+    int64_t give_up; // mono ms: the end of patience for the lock
     bool waited;
     struct lt_task turn;
-    struct lt_timer timer;       // in line: give_up; locked: the next renewal of the lease
-    struct store_op *op;         // the last one that this exchange waited for
+    struct lt_timer timer; // in line: give_up; locked: the next renewal of the lease
+    struct store_op *op;   // the last one that this exchange waited for
     bool op_pending;
 };
 
@@ -77,8 +85,8 @@ lt_hook_fn session_on_request, session_on_response, session_on_end;
 
 // Starts one on the record at `name` and waits: `then` reads it with session_result(). The lease and the times are filled in; `record` is
 // sealed into it (NULL: none). LT_FAIL (503) when there is no memory.
-enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name, const struct lt_record *record,
-                           int64_t expires, lt_hook_fn *then);
+enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name,
+                           const struct lt_record *record, int64_t expires, lt_hook_fn *then);
 
 // The finished operation of session_op(); freed by the next one or at the end.
 struct store_op *session_result(struct lt_call *c);

@@ -17,10 +17,10 @@ enum store_result {
 };
 
 enum store_kind {
-    STORE_LOAD,    // reads, slides the idle limit, takes the lock when `lease` is set
-    STORE_CREATE,  // writes a new record, locked when `lease` is set
-    STORE_SAVE,    // writes, unless a newer `fence` was given out (without `lease`: unless anybody wrote since LOAD); gives the lock
-                   // back when `release`
+    STORE_LOAD,   // reads, slides the idle limit, takes the lock when `lease` is set
+    STORE_CREATE, // writes a new record, locked when `lease` is set
+    STORE_SAVE, // writes, unless a newer `fence` was given out (without `lease`: unless anybody wrote since LOAD); gives the lock
+                // back when `release`
     STORE_END,     // leaves a tombstone for `ttl`, whoever holds the lock; gives ours back
     STORE_EXPIRE,  // brings the record's absolute end forward to `expires`
     STORE_RENEW,   // prolongs the lease
@@ -31,16 +31,16 @@ enum store_kind {
 struct store_op {
     enum store_kind kind;
     char hash[LT_TOKEN_HASH_TEXT + 1];
-    char owner[33];      // of the lock: random, one an exchange
-    int64_t lease;       // ms; 0: without lock
-    uint64_t fence;      // SAVE: the one that LOAD or CREATE gave
-    int64_t ttl;         // ms from now that the record may idle
-    int64_t expires;     // wall ms, the record's absolute end
+    char owner[33];  // of the lock: random, one an exchange
+    int64_t lease;   // ms; 0: without lock
+    uint64_t fence;  // SAVE: the one that LOAD or CREATE gave
+    int64_t ttl;     // ms from now that the record may idle
+    int64_t expires; // wall ms, the record's absolute end
     bool release;
-    struct lt_buf data;  // the sealed record, in or out; owned by the op
+    struct lt_buf data; // the sealed record, in or out; owned by the op
     enum store_result result;
     void (*done)(struct store_op *op);
-    void *user;          // for `done`
+    void *user;           // for `done`
     struct lt_task later; // for `done`, too
     // private to the store
     struct lt_redis_call call;

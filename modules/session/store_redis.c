@@ -54,11 +54,10 @@ static const char save_script[] =
     "return {'ok'}\n";
 
 // ARGV: owner lease ttl. Whoever holds the lock meanwhile: a logout is final, and his write will find the tombstone.
-static const char end_script[] =
-    "redis.call('HSET', KEYS[1], 'd', '', 'e', '0')\n"
-    "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
-    "return {'ok'}\n";
+static const char end_script[] = "redis.call('HSET', KEYS[1], 'd', '', 'e', '0')\n"
+                                 "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
+                                 "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
+                                 "return {'ok'}\n";
 
 // ARGV: owner lease ttl now data expires
 static const char expire_script[] =

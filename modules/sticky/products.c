@@ -24,8 +24,8 @@ static bool is_hex(struct lt_span s, size_t n) {
 
 // Alibaba: 32 hex, two times in seconds: "a6…|1700000000|1700000000".
 static bool alibaba_value(struct lt_span v) {
-    return v.n == 54 && is_hex(lt_span(v.p, 32), 32) && v.p[32] == '|' && run_of(v, 33, LT_CHAR_DIGIT) == 10 && v.p[43] == '|' &&
-           run_of(v, 44, LT_CHAR_DIGIT) == 10;
+    return v.n == 54 && is_hex(lt_span(v.p, 32), 32) && v.p[32] == '|' && run_of(v, 33, LT_CHAR_DIGIT) == 10 &&
+           v.p[43] == '|' && run_of(v, 44, LT_CHAR_DIGIT) == 10;
 }
 
 // ingress-nginx: a hash, in newer ones behind "seconds.ms.worker.number|".

@@ -73,8 +73,8 @@ static bool give_route(struct lt_call *c, struct lt_header *f) {
         if (route.n == 0)
             return route.p != NULL;
         size_t end = (size_t)(v.p + v.n - f->value.p);
-        struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s.%.*s%.*s", (int)end, f->value.p, (int)route.n, route.p,
-                                             (int)(f->value.n - end), f->value.p + end);
+        struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s.%.*s%.*s", (int)end, f->value.p, (int)route.n,
+                                             route.p, (int)(f->value.n - end), f->value.p + end);
         if (!all.p)
             return false;
         lt_header_set(f, all);
@@ -90,8 +90,8 @@ static bool take_route(struct lt_call *c, struct lt_header *f, struct lt_span va
         return true;
     learn(lt_span(value.p + dot + 1, value.n - dot - 1));
     size_t end = begin + value.n;
-    struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s%.*s", (int)(begin + dot), f->value.p, (int)(f->value.n - end),
-                                         f->value.p + end);
+    struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s%.*s", (int)(begin + dot), f->value.p,
+                                         (int)(f->value.n - end), f->value.p + end);
     if (all.p)
         lt_header_set(f, all);
     return all.p != NULL;
@@ -165,22 +165,51 @@ static const char *check_name(struct lt_span name) {
 }
 
 static const char *check_route(struct lt_span route) {
-    return lt_cookie_value_ok(route) && route.n <= ROUTE_MAX ? NULL : "write the instance's route, up to 64 characters such as \"node1\"";
+    return lt_cookie_value_ok(route) && route.n <= ROUTE_MAX
+               ? NULL
+               : "write the instance's route, up to 64 characters such as \"node1\"";
 }
 
 #define AT(field) offsetof(struct sticky_conf, field)
 
+// clang-format off: one row an option
 static const struct lt_option options[] = {
-    {.name = "cookies", .type = LT_OPT_LIST, .offset = AT(cookies), .fallback = "", .max = 64, .unit = "names", .check = check_name,
-     .doc = "Affinity cookies besides the known ones: `SERVERID`, or a prefix `lb_*`. HAProxy, nginx, Envoy and Istio name theirs as they are told to."},
-    {.name = "routes", .type = LT_OPT_LIST, .offset = AT(routes), .fallback = "JSESSIONID", .max = 16, .unit = "names", .check = check_name,
-     .doc = "Session cookies that carry a route behind a dot (`ABC.node1`): it is cut off on the way out, and the serving instance's own is put back."},
-    {.name = "route", .type = LT_OPT_STRING, .offset = AT(route), .fallback = "", .unit = "text", .check = check_route,
+    {.name = "cookies",
+     .type = LT_OPT_LIST,
+     .offset = AT(cookies),
+     .fallback = "",
+     .max = 64,
+     .unit = "names",
+     .check = check_name,
+     .doc = "Affinity cookies besides the known ones: `SERVERID`, or a prefix `lb_*`. HAProxy, nginx, Envoy and Istio "
+            "name theirs as they are told to."},
+    {.name = "routes",
+     .type = LT_OPT_LIST,
+     .offset = AT(routes),
+     .fallback = "JSESSIONID",
+     .max = 16,
+     .unit = "names",
+     .check = check_name,
+     .doc = "Session cookies that carry a route behind a dot (`ABC.node1`): it is cut off on the way out, and the "
+            "serving instance's own is put back."},
+    {.name = "route",
+     .type = LT_OPT_STRING,
+     .offset = AT(route),
+     .fallback = "",
+     .unit = "text",
+     .check = check_route,
      .doc = "The route of the application beside this lethe (Tomcat's `jvmRoute`). Empty: learned from its answers."},
-    {.name = "enabled", .type = LT_OPT_BOOL, .offset = AT(enabled), .fallback = "true", .doc = "`false` leaves affinity cookies alone."},
+    {.name = "enabled",
+     .type = LT_OPT_BOOL,
+     .offset = AT(enabled),
+     .fallback = "true",
+     .doc = "`false` leaves affinity cookies alone."},
 };
+// clang-format on
 
-#define ROW(label, side) {"lethe_sticky_stripped_total", "Affinity cookies taken out.", LT_COUNTER, "product=\"" label "\",side=\"" side "\""},
+#define ROW(label, side)                                                                                               \
+    {"lethe_sticky_stripped_total", "Affinity cookies taken out.", LT_COUNTER,                                         \
+     "product=\"" label "\",side=\"" side "\""},
 
 static const struct lt_metric metrics[] = {
 #define X(id, label, off) ROW(label, "request") ROW(label, "response")

@@ -29,8 +29,7 @@ static inline void lt_buf_grew(struct lt_buf *b, size_t n) {
 // False: over the maximum, or no memory; nothing was appended.
 bool lt_buf_append(struct lt_buf *b, struct lt_span s) __attribute__((warn_unused_result));
 
-bool lt_buf_printf(struct lt_buf *b, const char *format, ...)
-    __attribute__((format(printf, 2, 3), warn_unused_result));
+bool lt_buf_printf(struct lt_buf *b, const char *format, ...) __attribute__((format(printf, 2, 3), warn_unused_result));
 
 static inline struct lt_span lt_buf_span(const struct lt_buf *b) {
     return lt_span(b->p ? b->p + b->off : NULL, b->len);

@@ -37,12 +37,12 @@ bool lt_log_wants(enum lt_log_level level);
 void lt_log_event(enum lt_log_level level, const char *event, const struct lt_field *fields, size_t n);
 
 // LT_LOG(LT_LOG_INFO, "listening", lt_fs("address", text), lt_fn("backlog", 511));
-#define LT_LOG(level, event, ...)                                                                                  \
-    do {                                                                                                           \
-        if (lt_log_wants(level)) {                                                                                 \
-            const struct lt_field lt_fields_[] = {__VA_ARGS__};                                                    \
-            lt_log_event(level, event, lt_fields_, sizeof lt_fields_ / sizeof *lt_fields_);                        \
-        }                                                                                                          \
+#define LT_LOG(level, event, ...)                                                                                      \
+    do {                                                                                                               \
+        if (lt_log_wants(level)) {                                                                                     \
+            const struct lt_field lt_fields_[] = {__VA_ARGS__};                                                        \
+            lt_log_event(level, event, lt_fields_, sizeof lt_fields_ / sizeof *lt_fields_);                            \
+        }                                                                                                              \
     } while (0)
 
 // Formats a line as lt_log_event() would, with the newline, into `out` (a cut line still ends with one).

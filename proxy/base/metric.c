@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-const uint64_t lt_histogram_bounds[LT_HISTOGRAM_BUCKETS] = {100,   250,   500,    1000,   2500,   5000,    10000,   25000,
-                                                            50000, 100000, 250000, 500000, 1000000, 2500000, 10000000, 60000000};
+const uint64_t lt_histogram_bounds[LT_HISTOGRAM_BUCKETS] = {
+    100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000, 60000000};
 
 enum { HISTOGRAM_SLOTS = LT_HISTOGRAM_BUCKETS + 2 };
 
@@ -77,15 +77,14 @@ bool lt_metrics_print(struct lt_buf *out, struct lt_metrics *const *all, unsigne
     for (unsigned i = 0; n && i < all[0]->n; i++) {
         const struct lt_metric *row = &all[0]->rows[i];
         bool first_of_name = i == 0 || strcmp(row->name, all[0]->rows[i - 1].name) != 0;
-        if (first_of_name && !lt_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,
-                                            kinds[row->kind]))
+        if (first_of_name &&
+            !lt_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name, kinds[row->kind]))
             return false;
         unsigned slot = all[0]->first[i];
-        bool ok = row->kind == LT_HISTOGRAM
-                      ? print_histogram(out, row, all, n, slot)
-                      : lt_buf_printf(out, "%s%s%s%s %lld\n", row->name, row->labels ? "{" : "",
-                                      row->labels ? row->labels : "", row->labels ? "}" : "",
-                                      (long long)sum(all, n, slot));
+        bool ok = row->kind == LT_HISTOGRAM ? print_histogram(out, row, all, n, slot)
+                                            : lt_buf_printf(out, "%s%s%s%s %lld\n", row->name, row->labels ? "{" : "",
+                                                            row->labels ? row->labels : "", row->labels ? "}" : "",
+                                                            (long long)sum(all, n, slot));
         if (!ok)
             return false;
     }

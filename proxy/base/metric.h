@@ -35,8 +35,7 @@ void lt_metrics_fini(struct lt_metrics *m);
 
 static inline void lt_metric_add(struct lt_metrics *m, unsigned row, int64_t delta) {
     _Atomic uint64_t *slot = &m->slots[m->first[row]];
-    atomic_store_explicit(slot, atomic_load_explicit(slot, memory_order_relaxed) + (uint64_t)delta,
-                          memory_order_relaxed);
+    atomic_store_explicit(slot, atomic_load_explicit(slot, memory_order_relaxed) + (uint64_t)delta, memory_order_relaxed);
 }
 
 static inline void lt_metric_set(struct lt_metrics *m, unsigned row, uint64_t value) {

@@ -51,7 +51,7 @@ bool lt_span_to_u64(struct lt_span s, unsigned long long max, unsigned long long
         return false;
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || value > (max - digit) / 10)
+        if (digit > 9 || digit > max || value > (max - digit) / 10)
             return false;
         value = value * 10 + digit;
     }

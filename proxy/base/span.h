@@ -33,7 +33,7 @@ static inline bool lt_span_starts(struct lt_span s, struct lt_span prefix) {
 
 // ASCII only, whatever the locale: header names, methods and tokens are ASCII (RFC 9110 section 5.6.2).
 static inline char lt_ascii_lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
 // Equal without regard to ASCII case.

@@ -40,7 +40,8 @@ static bool derive(const struct lt_key *ring_key, struct lt_seal_context context
 }
 
 // Starts the cipher with key and nonce and feeds what is authenticated but not encrypted.
-static EVP_CIPHER_CTX *begin(const uint8_t *key, const uint8_t *nonce, bool encrypt, struct lt_span head, struct lt_span bound) {
+static EVP_CIPHER_CTX *begin(const uint8_t *key, const uint8_t *nonce, bool encrypt, struct lt_span head,
+                             struct lt_span bound) {
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
     int n;
     if (c && EVP_CipherInit_ex2(c, gcm, key, nonce, encrypt, NULL) &&
@@ -55,8 +56,8 @@ size_t lt_seal_size(size_t n) {
     return n + OVERHEAD + LT_KEY_ID_MAX;
 }
 
-size_t lt_seal(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound, struct lt_span plain,
-               uint8_t *out) {
+size_t lt_seal(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound,
+               struct lt_span plain, uint8_t *out) {
     uint8_t key[LT_KEY_BYTES];
     if (ring->n == 0 || plain.n > INT32_MAX || !derive(&ring->keys[0], context, key))
         return 0;
@@ -86,8 +87,8 @@ static const struct lt_key *find(const struct lt_key_ring *ring, struct lt_span 
     return NULL;
 }
 
-bool lt_open(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound, struct lt_span sealed,
-             uint8_t *out, size_t *n, unsigned *key_index) {
+bool lt_open(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound,
+             struct lt_span sealed, uint8_t *out, size_t *n, unsigned *key_index) {
     const uint8_t *in = (const uint8_t *)sealed.p;
     uint8_t key[LT_KEY_BYTES], tag[TAG];
     if (sealed.n < OVERHEAD || sealed.n > INT32_MAX || in[0] != VERSION || sealed.n < (size_t)OVERHEAD + in[1])

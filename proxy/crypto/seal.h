@@ -17,10 +17,10 @@ size_t lt_seal_size(size_t n);
 
 // Seals `plain` with the ring's first key; `bound` is authenticated but not stored. Writes to `out` (lt_seal_size bytes), returns
 // the length; 0: OpenSSL failed or the ring is empty. Any thread.
-size_t lt_seal(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound, struct lt_span plain,
-               uint8_t *out) __attribute__((warn_unused_result));
+size_t lt_seal(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound,
+               struct lt_span plain, uint8_t *out) __attribute__((warn_unused_result));
 
 // Opens with whichever ring key the text names. `out` has room for sealed.n bytes. Returns true and the length in *n; false for any
 // change of any bit, an unknown key, another context. *key_index, if not NULL, is the key's place in the ring (0: current).
-bool lt_open(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound, struct lt_span sealed,
-             uint8_t *out, size_t *n, unsigned *key_index) __attribute__((warn_unused_result));
+bool lt_open(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound,
+             struct lt_span sealed, uint8_t *out, size_t *n, unsigned *key_index) __attribute__((warn_unused_result));

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 struct lt_cookie {
-    struct lt_span name, value; // value as it stands, quotes included; a piece without "=" has name.n == 0 and is all value
-    struct lt_span raw;         // the piece from its first to its last non-space byte
+    struct lt_span name,
+        value;          // value as it stands, quotes included; a piece without "=" has name.n == 0 and is all value
+    struct lt_span raw; // the piece from its first to its last non-space byte
 };
 
 // Takes the next piece (separated by ";") off `*header`, the value of a Cookie field. False when none is left.
@@ -19,10 +20,11 @@ enum lt_same_site { LT_SAME_SITE_UNSET, LT_SAME_SITE_LAX, LT_SAME_SITE_STRICT, L
 
 struct lt_set_cookie {
     struct lt_span name, value;
-    struct lt_span path, domain;  // "" when absent; path must begin with "/" or counts as absent; domain without a leading dot
+    struct lt_span path,
+        domain; // "" when absent; path must begin with "/" or counts as absent; domain without a leading dot
     bool has_max_age, has_expires;
-    int64_t max_age;              // seconds; <= 0 deletes
-    int64_t expires;              // milliseconds since 1970
+    int64_t max_age; // seconds; <= 0 deletes
+    int64_t expires; // milliseconds since 1970
     bool secure, http_only;
     enum lt_same_site same_site;
 };

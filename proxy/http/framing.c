@@ -63,7 +63,8 @@ static struct lt_span upgrade_of(const struct lt_h1_head *head) {
 
 static enum lt_h1_reason read_expect(const struct lt_h1_head *head, struct lt_framing *f) {
     bool asked = false;
-    for (struct lt_header *e = NULL; head->minor >= 1 && (e = lt_headers_next(&head->headers, LT_HDR_EXPECT, e)); asked = true)
+    for (struct lt_header *e = NULL; head->minor >= 1 && (e = lt_headers_next(&head->headers, LT_HDR_EXPECT, e));
+         asked = true)
         if (!lt_span_eq_nocase(e->value, LT_S("100-continue")))
             return LT_H1_EXPECT;
     f->expect_continue = asked && f->kind != LT_BODY_NONE;
@@ -145,9 +146,9 @@ static void drop_named(struct lt_headers *h, struct lt_span name) {
 }
 
 void lt_framing_strip(struct lt_headers *h) {
-    static const unsigned ends_here = 1u << LT_HDR_CONTENT_LENGTH | 1u << LT_HDR_TRANSFER_ENCODING | 1u << LT_HDR_CONNECTION |
-                                      1u << LT_HDR_KEEP_ALIVE | 1u << LT_HDR_PROXY_CONNECTION | 1u << LT_HDR_TE |
-                                      1u << LT_HDR_UPGRADE | 1u << LT_HDR_EXPECT;
+    static const unsigned ends_here = 1u << LT_HDR_CONTENT_LENGTH | 1u << LT_HDR_TRANSFER_ENCODING |
+                                      1u << LT_HDR_CONNECTION | 1u << LT_HDR_KEEP_ALIVE | 1u << LT_HDR_PROXY_CONNECTION |
+                                      1u << LT_HDR_TE | 1u << LT_HDR_UPGRADE | 1u << LT_HDR_EXPECT;
     for (struct lt_header *f = NULL; (f = lt_headers_next(h, LT_HDR_CONNECTION, f));) {
         struct lt_span rest = f->value, token;
         // "connection" too is passed over: dropped here already, a second Connection field would not be read any more.

@@ -14,8 +14,8 @@ enum lt_body_status {
 
 struct lt_body {
     enum lt_body_kind kind;
-    uint64_t left;         // LENGTH: of the body; CHUNKED: of the current chunk
-    int state;             // of the chunk decoder (private)
+    uint64_t left;              // LENGTH: of the body; CHUNKED: of the current chunk
+    int state;                  // of the chunk decoder (private)
     unsigned digits, extension; // private
     enum lt_h1_reason reason;
     struct lt_buf line;         // private: a trailer section being collected (maximum 8 KB); freed by lt_body_fini

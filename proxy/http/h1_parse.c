@@ -40,7 +40,8 @@ int lt_h1_reason_status(enum lt_h1_reason r) {
     return reasons[r].status;
 }
 
-bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct lt_arena *arena, bool response, size_t max) {
+bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct lt_arena *arena, bool response,
+                       size_t max) {
     *p = (struct lt_h1_parser){.response = response, .max = max};
     *head = (struct lt_h1_head){.minor = 1};
     return lt_headers_init(&head->headers, arena);
@@ -76,9 +77,9 @@ static enum lt_method method_of(struct lt_span text) {
         struct lt_span text;
         enum lt_method method;
     } methods[] = {
-        {{"GET", 3}, LT_METHOD_GET},         {{"POST", 4}, LT_METHOD_POST},   {{"HEAD", 4}, LT_METHOD_HEAD},
-        {{"PUT", 3}, LT_METHOD_PUT},         {{"DELETE", 6}, LT_METHOD_DELETE}, {{"OPTIONS", 7}, LT_METHOD_OPTIONS},
-        {{"TRACE", 5}, LT_METHOD_TRACE},     {{"PATCH", 5}, LT_METHOD_PATCH}, {{"CONNECT", 7}, LT_METHOD_CONNECT},
+        {{"GET", 3}, LT_METHOD_GET},     {{"POST", 4}, LT_METHOD_POST},     {{"HEAD", 4}, LT_METHOD_HEAD},
+        {{"PUT", 3}, LT_METHOD_PUT},     {{"DELETE", 6}, LT_METHOD_DELETE}, {{"OPTIONS", 7}, LT_METHOD_OPTIONS},
+        {{"TRACE", 5}, LT_METHOD_TRACE}, {{"PATCH", 5}, LT_METHOD_PATCH},   {{"CONNECT", 7}, LT_METHOD_CONNECT},
     };
     for (unsigned i = 0; i < sizeof methods / sizeof *methods; i++)
         if (lt_span_eq(text, methods[i].text))
@@ -88,8 +89,8 @@ static enum lt_method method_of(struct lt_span text) {
 
 // "HTTP/" DIGIT "." DIGIT, all that is left of the line.
 static enum lt_h1_reason parse_version(struct lt_h1_parser *p, struct lt_h1_head *head, struct lt_span text) {
-    bool known = text.n == 8 && memcmp(text.p, "HTTP/", 5) == 0 && lt_char_is(text.p[5], LT_CHAR_DIGIT) && text.p[6] == '.' &&
-                 lt_char_is(text.p[7], LT_CHAR_DIGIT);
+    bool known = text.n == 8 && memcmp(text.p, "HTTP/", 5) == 0 && lt_char_is(text.p[5], LT_CHAR_DIGIT) &&
+                 text.p[6] == '.' && lt_char_is(text.p[7], LT_CHAR_DIGIT);
     if (!known)
         return blame(text, LT_H1_VERSION);
     p->version_known = true;

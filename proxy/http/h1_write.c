@@ -65,7 +65,8 @@ static bool expects_body(enum lt_method m) {
 
 bool lt_h1_write_request(struct lt_buf *out, const struct lt_h1_head *head, const struct lt_h1_out *how) {
     struct lt_h1_out framing = *how;
-    size_t size = head->method_text.n + head->path.n + head->host.n + fields_size(&head->headers) + how->upgrade.n + FRAMING_MAX;
+    size_t size =
+        head->method_text.n + head->path.n + head->host.n + fields_size(&head->headers) + how->upgrade.n + FRAMING_MAX;
     char *start = lt_buf_reserve(out, size), *to = start;
     if (!start)
         return false;
@@ -88,7 +89,8 @@ bool lt_h1_write_response(struct lt_buf *out, const struct lt_h1_head *head, con
     char *start = lt_buf_reserve(out, phrase.n + fields_size(&head->headers) + how->upgrade.n + FRAMING_MAX), *to = start;
     if (!start)
         return false;
-    const char digits[] = {(char)('0' + head->status / 100), (char)('0' + head->status / 10 % 10), (char)('0' + head->status % 10)};
+    const char digits[] = {(char)('0' + head->status / 100), (char)('0' + head->status / 10 % 10),
+                           (char)('0' + head->status % 10)};
     to = put(to, LT_S("HTTP/1.1 "));
     to = put(to, lt_span(digits, 3));
     to = put(to, LT_S(" "));

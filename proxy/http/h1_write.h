@@ -14,8 +14,8 @@ struct lt_h1_out {
     bool close;             // adds "Connection: close"
     bool keep_alive;        // adds "Connection: keep-alive" (to an HTTP/1.0 peer)
     struct lt_span upgrade; // not empty: "Connection: upgrade" and "Upgrade: <this>"
-    bool head_length;       // answer to HEAD or a 304: the fields say the length of the body that is not sent: kind and length
-                            // are written although no body follows
+    bool head_length; // answer to HEAD or a 304: the fields say the length of the body that is not sent: kind and length
+                      // are written although no body follows
 };
 
 // "METHOD path HTTP/1.1", Host first (from head->host), then all fields that are not dropped, then framing. Appends to `out`.

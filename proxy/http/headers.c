@@ -9,7 +9,8 @@ static const struct {
     const char *name;
     unsigned char n;
 } names[LT_HDR_COUNT] = {
-#define NAME(text) {text, sizeof(text) - 1}
+#define NAME(text)                                                                                                     \
+    { text, sizeof(text) - 1 }
     [LT_HDR_OTHER] = NAME(""),
     [LT_HDR_HOST] = NAME("Host"),
     [LT_HDR_CONTENT_LENGTH] = NAME("Content-Length"),

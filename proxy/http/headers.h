@@ -47,7 +47,7 @@ struct lt_headers {
     struct lt_arena *arena;
 };
 
-enum { LT_HEADERS_MAX = 128 }; // fields of one message that a peer may send
+enum { LT_HEADERS_MAX = 128 };  // fields of one message that a peer may send
 enum { LT_HEADERS_ADDED = 32 }; // room for our own beside them
 
 // A table in `arena` with room for LT_HEADERS_MAX + LT_HEADERS_ADDED. False: no memory. The table starts
@@ -72,8 +72,7 @@ struct lt_header *lt_headers_find(const struct lt_headers *h, struct lt_span nam
 
 // Appends a field; name and value must live as long as the arena does (lt_arena_dup, lt_arena_printf, literals).
 // False: table full or no memory. The value is not checked: use lt_field_value_ok() on what a peer influenced.
-bool lt_headers_add(struct lt_headers *h, struct lt_span name, struct lt_span value)
-    __attribute__((warn_unused_result));
+bool lt_headers_add(struct lt_headers *h, struct lt_span name, struct lt_span value) __attribute__((warn_unused_result));
 
 // Drops every field of this id. Returns how many there were.
 unsigned lt_headers_drop(struct lt_headers *h, enum lt_hdr id);

@@ -60,8 +60,7 @@ bool lt_address_parse(struct lt_span text, struct lt_address *a) {
         a->size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + host.n + 1);
         return true;
     }
-    if (!lt_host_port(text, &host, &port) || !to_cstr(host, name, sizeof name) ||
-        !lt_span_to_u64(port, 65535, &number))
+    if (!lt_host_port(text, &host, &port) || !to_cstr(host, name, sizeof name) || !lt_span_to_u64(port, 65535, &number))
         return false;
     if (inet_pton(AF_INET, name, &a->u.v4.sin_addr) == 1) {
         a->u.v4.sin_family = AF_INET;

@@ -30,14 +30,14 @@ struct lt_task {
 struct lt_loop {
     struct event_base *base;
     struct lt_list wheel[LT_WHEEL_SLOTS];
-    unsigned timers;        // nodes in the wheel
-    int64_t tick;           // the last wheel position that was visited
-    int64_t armed;          // the position that the libevent timer waits for; INT64_MAX: none
+    unsigned timers; // nodes in the wheel
+    int64_t tick;    // the last wheel position that was visited
+    int64_t armed;   // the position that the libevent timer waits for; INT64_MAX: none
     struct event *alarm;
     struct lt_list tasks;
-    struct event *wake;     // eventfd for lt_loop_post
+    struct event *wake; // eventfd for lt_loop_post
     int wake_fd;
-    pthread_mutex_t lock;   // guards `posted`
+    pthread_mutex_t lock; // guards `posted`
     struct lt_list posted;
     bool stopped;
 };

@@ -30,14 +30,14 @@ struct lt_redis {
     enum state state;
     struct lt_stream stream;
     redisReader *reader;
-    struct lt_buf queued;    // commands formatted in this turn, or while not READY
-    struct waiting *ring;    // answered in this order
-    unsigned head, n, cap;   // cap: a power of two
-    unsigned greetings;      // answers of the greeting that are still to come
-    struct lt_timer timer;   // oldest deadline, or the end of BACKOFF
+    struct lt_buf queued;  // commands formatted in this turn, or while not READY
+    struct waiting *ring;  // answered in this order
+    unsigned head, n, cap; // cap: a power of two
+    unsigned greetings;    // answers of the greeting that are still to come
+    struct lt_timer timer; // oldest deadline, or the end of BACKOFF
     struct lt_task flush, refuse;
     struct lt_list refused;
-    unsigned failures;       // in a row
+    unsigned failures; // in a row
     unsigned seed, turn;
     struct lt_target *target;
     struct lt_redis_options options; // texts are copies
@@ -57,8 +57,7 @@ static void set_state(struct lt_redis *r, enum state next) {
     if (next == BACKOFF && r->failures == 1)
         LT_LOG(LT_LOG_WARN, "redis_away", lt_fs("address", lt_target_text(r->target)));
     if (next == READY && r->failures)
-        LT_LOG(LT_LOG_INFO, "redis_back", lt_fs("address", lt_target_text(r->target)),
-               lt_fn("failures", r->failures));
+        LT_LOG(LT_LOG_INFO, "redis_back", lt_fs("address", lt_target_text(r->target)), lt_fn("failures", r->failures));
     if (next == READY)
         r->failures = 0;
     r->state = next;
@@ -242,8 +241,7 @@ static bool greeting_answer(struct lt_redis *r, const redisReply *reply) {
     // LOADING, MASTERDOWN, NOAUTH, WRONGPASS, NOPERM: nothing can be done on this connection
     if (reply->type == REDIS_REPLY_ERROR) {
         if (r->failures == 0 || strncmp(reply->str, "LOADING", 7) != 0)
-            LT_LOG(LT_LOG_WARN, "redis_refuses", lt_fs("address", lt_target_text(r->target)),
-                   lt_fs("error", reply->str));
+            LT_LOG(LT_LOG_WARN, "redis_refuses", lt_fs("address", lt_target_text(r->target)), lt_fs("error", reply->str));
         return false;
     }
     if (--r->greetings == 0) {

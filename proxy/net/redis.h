@@ -24,7 +24,7 @@ struct lt_redis_options {
     struct lt_span address;        // "host:port" or "unix:/path"
     struct lt_span user, password; // empty: none
     unsigned database;
-    int64_t timeout;               // ms a command, connecting included
+    int64_t timeout; // ms a command, connecting included
 };
 
 // "redis://[user[:password]@]host[:port][/db]" or "redis+unix:///path[?db=0]". False: `error` says what to write.

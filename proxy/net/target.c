@@ -26,6 +26,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // guards all below and
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct lt_list targets = {&targets, &targets};
 static bool running;
+static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER; // one get or put at a time: the last put ends the thread
 static pthread_t thread;
 
 // Asks for one name. Called without the lock: `text` is a copy.
@@ -109,6 +110,7 @@ static void *resolver(void *arg) {
 }
 
 struct lt_target *lt_target_get(struct lt_span text) {
+    pthread_mutex_lock(&lifecycle);
     pthread_mutex_lock(&lock);
     struct lt_target *t = NULL;
     for (struct lt_list *node = targets.next; node != &targets; node = node->next)
@@ -127,12 +129,11 @@ struct lt_target *lt_target_get(struct lt_span text) {
     if (t)
         t->references++;
     pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lifecycle);
     return t;
 }
 
-void lt_target_put(struct lt_target *t) {
-    if (!t)
-        return;
+static void put(struct lt_target *t) {
     pthread_mutex_lock(&lock);
     bool last = --t->references == 0;
     if (last && !running) {
@@ -156,6 +157,14 @@ void lt_target_put(struct lt_target *t) {
         lt_list_remove(node);
         free(LT_ENTRY(node, struct lt_target, node));
     }
+}
+
+void lt_target_put(struct lt_target *t) {
+    if (!t)
+        return;
+    pthread_mutex_lock(&lifecycle);
+    put(t);
+    pthread_mutex_unlock(&lifecycle);
 }
 
 enum lt_err lt_target_address(struct lt_target *t, unsigned turn, struct lt_address *out) {

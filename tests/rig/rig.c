@@ -29,7 +29,8 @@ static enum lt_verdict run(struct rig_exchange *x, lt_hook_fn *hook) {
     enum lt_verdict v = hook(&x->call);
     x->in_hook = false;
     if ((v == LT_WAIT) != (x->call.then != NULL))
-        rig_die(v == LT_WAIT ? "LT_WAIT without lt_call_wait()" : "lt_call_wait() was called, but the verdict is not LT_WAIT");
+        rig_die(v == LT_WAIT ? "LT_WAIT without lt_call_wait()"
+                             : "lt_call_wait() was called, but the verdict is not LT_WAIT");
     if ((v == LT_REPLY) != x->replied)
         rig_die("the verdict LT_REPLY and lt_call_reply() go together");
     if ((v == LT_FAIL) != x->failed)

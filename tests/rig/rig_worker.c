@@ -41,7 +41,8 @@ static const struct lt_option top_options[] = {
     {.name = "keys", .type = LT_OPT_STRING, .offset = offsetof(struct top_conf, keys), .fallback = ""},
 };
 
-static struct lt_option_group groups[2] = {{"", top_options, sizeof top_options / sizeof *top_options, sizeof(struct top_conf), NULL}};
+static struct lt_option_group groups[2] = {
+    {"", top_options, sizeof top_options / sizeof *top_options, sizeof(struct top_conf), NULL}};
 
 static bool load(const struct rig_setup *setup, struct lt_config *config, struct lt_diag *diag) {
     const struct lt_module *m = setup->module;
@@ -110,8 +111,12 @@ struct rig *rig_new(const struct rig_setup *setup) {
     r->conf = m->options.prefix ? lt_config_group(&r->config, m->options.prefix) : NULL;
     r->enabled = !m->enabled || m->enabled(r->conf);
     r->worker = calloc(1, m->worker_size + 1);
-    r->services = (struct lt_services){.loop = &r->loop, .config = &r->config, .carriers = setup->carriers, .admin = setup->admin,
-                                       .upstream = lt_config_text(&r->config, "upstream"), .metrics = &r->metrics,
+    r->services = (struct lt_services){.loop = &r->loop,
+                                       .config = &r->config,
+                                       .carriers = setup->carriers,
+                                       .admin = setup->admin,
+                                       .upstream = lt_config_text(&r->config, "upstream"),
+                                       .metrics = &r->metrics,
                                        .generation = (struct lt_generation *)(void *)r};
     bool ok = r->worker && (!m->worker_init || m->worker_init(r->worker, r->conf, &r->services));
     if (ok)

@@ -51,9 +51,10 @@ static char *load(struct lt_config *c, const char *file, char **environment, cha
 
 Test(config, the_flag_is_over_the_environment_over_the_file) {
     struct lt_config c;
-    char *said = load(&c, "name = \"file\";\npart: { count = 1; time = \"1m\"; on = true; color = \"red\"; size = 4096; };\n",
-                      LIST("LETHE_NAME=environment", "LETHE_PART_TIME=2m", "LETHE_PART_COUNT=", "HOME=/root"),
-                      LIST("--part.time=3m", "--places", "/x,/y"));
+    char *said =
+        load(&c, "name = \"file\";\npart: { count = 1; time = \"1m\"; on = true; color = \"red\"; size = 4096; };\n",
+             LIST("LETHE_NAME=environment", "LETHE_PART_TIME=2m", "LETHE_PART_COUNT=", "HOME=/root"),
+             LIST("--part.time=3m", "--places", "/x,/y"));
     cr_assert_str_eq(said, "");
     const struct schema_top *top = lt_config_group(&c, "");
     const struct schema_part *part = lt_config_group(&c, "part");
@@ -87,19 +88,30 @@ Test(config, findings) {
         const char *said;
     } rows[] = {
         {NULL, {0}, {0}, "name: not given; write \"--name 127.0.0.1:3000\", or name = \"127.0.0.1:3000\"; in the file\n"},
-        {"name = \"x\";\nnamee = 1;\npart: {\n  time = 30;\n  tme = 1;\n};\nplaces = [];\n", {0}, {0},
+        {"name = \"x\";\nnamee = 1;\npart: {\n  time = 30;\n  tme = 1;\n};\nplaces = [];\n",
+         {0},
+         {0},
          "FILE:2: namee: no such option; did you mean \"name\"?\n"
          "FILE:4: part.time: \"30\" has no unit; write \"30m\"\n"
          "FILE:5: part.tme: no such option; did you mean \"part.time\"?\n"
          "FILE:7: places: \"0 entries\" are out of range; write 1 to 3 entries\n"},
-        {"name = \"x\";\nname = \"y\";\n", {0}, {0}, "FILE:2: duplicate setting name; write name = value; or group: { name = value; };\n"},
+        {"name = \"x\";\nname = \"y\";\n",
+         {0},
+         {0},
+         "FILE:2: duplicate setting name; write name = value; or group: { name = value; };\n"},
         {"name = \"x\"\npart: {", {0}, {0}, "FILE:2: syntax error; write name = value; or group: { name = value; };\n"},
         {"name = \"x\";\npart = 5;\n", {0}, {0}, "FILE:2: part: is a group; write part: { … };\n"},
         {"name: { a = 1; };\n", {0}, {0}, "FILE:1: name: takes one value; write it in quotes\n"},
         {"name = [1, 2];\n", {0}, {0}, "FILE:1: name: is a list; write one value\n"},
         {"time = \"5m\";\nname = \"x\";\n", {0}, {0}, "FILE:1: time: no such option; did you mean \"part.time\"?\n"},
-        {NULL, {"LETHE_PART_TIM=5m", "LETHE_NAME=x"}, {0}, "environment: LETHE_PART_TIM: no such option; did you mean \"LETHE_PART_TIME\"?\n"},
-        {NULL, {"LETHE_ABSURD=5m", "LETHE_NAME=x"}, {0}, "environment: LETHE_ABSURD: no such option; \"lethe reference\" lists them all\n"},
+        {NULL,
+         {"LETHE_PART_TIM=5m", "LETHE_NAME=x"},
+         {0},
+         "environment: LETHE_PART_TIM: no such option; did you mean \"LETHE_PART_TIME\"?\n"},
+        {NULL,
+         {"LETHE_ABSURD=5m", "LETHE_NAME=x"},
+         {0},
+         "environment: LETHE_ABSURD: no such option; \"lethe reference\" lists them all\n"},
         {NULL, {"LETHE_PART_TIME=5", "LETHE_NAME=x"}, {0}, "environment: LETHE_PART_TIME: \"5\" has no unit; write \"5m\"\n"},
         {NULL, {0}, {"--nam=x"}, "flag --nam: no such option; did you mean \"--name\"?\n"},
         {NULL, {0}, {"--name"}, "flag --name: no value; write \"--name VALUE\"\n"},
@@ -120,8 +132,12 @@ Test(config, findings) {
 
 Test(config, service_links_of_kubernetes_are_no_options) {
     struct lt_config c;
-    cr_assert_str_eq(load(&c, NULL, LIST("LETHE_NAME=x", "LETHE_SERVICE_HOST=10.0.0.1", "LETHE_SERVICE_PORT=80", "LETHE_PORT=tcp://10.0.0.1:80",
-                                         "LETHE_PORT_80_TCP_ADDR=10.0.0.1", "LETHE_SERVICE_PORT_HTTP=80"), NULL), "");
+    cr_assert_str_eq(
+        load(&c, NULL,
+             LIST("LETHE_NAME=x", "LETHE_SERVICE_HOST=10.0.0.1", "LETHE_SERVICE_PORT=80",
+                  "LETHE_PORT=tcp://10.0.0.1:80", "LETHE_PORT_80_TCP_ADDR=10.0.0.1", "LETHE_SERVICE_PORT_HTTP=80"),
+             NULL),
+        "");
     lt_config_fini(&c);
 }
 
@@ -130,14 +146,16 @@ Test(config, files_that_cannot_be_read) {
     struct lt_arena arena;
     struct lt_diag diag;
     static const char *const paths[] = {"/nonexistent/lethe.conf", "/tmp"};
-    static const char *const said[] = {"/nonexistent/lethe.conf: No such file or directory; write \"--config\" and a file that lethe may read",
-                                       "/tmp: is a directory; write \"--config\" and a file"};
+    static const char *const said[] = {
+        "/nonexistent/lethe.conf: No such file or directory; write \"--config\" and a file that lethe may read",
+        "/tmp: is a directory; write \"--config\" and a file"};
     for (int i = 0; i < 2; i++) {
         lt_arena_init(&arena, 1 << 16);
         lt_diag_init(&diag, &arena);
         struct lt_config_input in = {.path = paths[i]};
         cr_assert_not(lt_config_load(&c, schema_groups, SCHEMA_GROUPS, &in, &diag));
-        cr_assert(lt_span_eq(diag.first->text, lt_span_cstr(said[i])), "%.*s", (int)diag.first->text.n, diag.first->text.p);
+        cr_assert(lt_span_eq(diag.first->text, lt_span_cstr(said[i])), "%.*s", (int)diag.first->text.n,
+                  diag.first->text.p);
         lt_config_fini(&c);
         lt_arena_fini(&arena);
     }

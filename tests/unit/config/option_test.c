@@ -32,8 +32,10 @@ Test(option, reads_and_writes) {
         {"time", "25h", "!\"25h\" is out of range; write 10ms to 1d"},
         {"time", "", "!\"\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
         {"time", "1.5h", "!\"1.5h\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
-        {"time", "99999999999999999999s", "!\"99999999999999999999s\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
-        {"time", "999999999999999d", "!\"999999999999999d\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
+        {"time", "99999999999999999999s",
+         "!\"99999999999999999999s\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
+        {"time", "999999999999999d",
+         "!\"999999999999999d\" is no duration; write a number and ms, s, m, h or d such as \"30s\""},
         {"size", "4096", "\"4k\""},
         {"size", "1g", "\"1g\""},
         {"size", "3M", "\"3m\""},
@@ -55,7 +57,8 @@ Test(option, reads_and_writes) {
         const struct lt_option *o = option(rows[i].name);
         const char *wrong = lt_option_read(o, lt_span_cstr(rows[i].text), &part, &arena);
         struct lt_span got = wrong ? lt_arena_printf(&arena, "!%s", wrong) : lt_option_format(o, &part, &arena);
-        cr_assert(lt_span_eq(got, lt_span_cstr(rows[i].want)), "%s = %s: got %.*s", rows[i].name, rows[i].text, (int)got.n, got.p);
+        cr_assert(lt_span_eq(got, lt_span_cstr(rows[i].want)), "%s = %s: got %.*s", rows[i].name, rows[i].text,
+                  (int)got.n, got.p);
         lt_arena_fini(&arena);
     }
 }

@@ -31,16 +31,17 @@ Test(print, effective_values_with_their_origin) {
     FILE *out = open_memstream(&text, &n);
     lt_config_print(&c, out);
     fclose(out);
-    cr_assert_str_eq(text, "name = \"a \\\"b\\\"\";                               # --name\n"
-                           "password = \"(hidden)\";                          # --password\n"
-                           "places = [\"/x\", \"/y\"];                          # LETHE_PLACES\n"
-                           "part: {\n"
-                           "  count = 3;                                    # default\n"
-                           "  time = \"2m\";                                  # --part.time\n"
-                           "  size = \"32k\";                                 # default\n"
-                           "  color = \"green\";                              # default\n"
-                           "  on = false;                                   # default\n"
-                           "};\n",
+    cr_assert_str_eq(text,
+                     "name = \"a \\\"b\\\"\";                               # --name\n"
+                     "password = \"(hidden)\";                          # --password\n"
+                     "places = [\"/x\", \"/y\"];                          # LETHE_PLACES\n"
+                     "part: {\n"
+                     "  count = 3;                                    # default\n"
+                     "  time = \"2m\";                                  # --part.time\n"
+                     "  size = \"32k\";                                 # default\n"
+                     "  color = \"green\";                              # default\n"
+                     "  on = false;                                   # default\n"
+                     "};\n",
                      "%s", text);
     free(text);
     lt_config_fini(&c);
@@ -53,9 +54,19 @@ Test(print, reference_has_every_option) {
     FILE *out = open_memstream(&text, &n);
     lt_config_reference(schema_groups, SCHEMA_GROUPS, out);
     fclose(out);
-    static const char *const wanted[] = {"## Top level",  "## part",        "### `name`",       "### `part.time`",   "| default | `30m` |",
-                                         "10ms to 1d",    "`--part.time`",  "`LETHE_PART_TIME`", "| range | red, green |", "When.",
-                                         "| secret | never printed |", "| default | none: it must be given |", "places (list)"};
+    static const char *const wanted[] = {"## Top level",
+                                         "## part",
+                                         "### `name`",
+                                         "### `part.time`",
+                                         "| default | `30m` |",
+                                         "10ms to 1d",
+                                         "`--part.time`",
+                                         "`LETHE_PART_TIME`",
+                                         "| range | red, green |",
+                                         "When.",
+                                         "| secret | never printed |",
+                                         "| default | none: it must be given |",
+                                         "places (list)"};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         cr_assert(strstr(text, wanted[i]), "%s is missing from:\n%s", wanted[i], text);
     free(text);

@@ -13,7 +13,8 @@ TestSuite(key_ring, .fini = lt_rig_leaks);
 
 Test(key_ring, reads_lists_and_files) {
     static const char *const texts[] = {"a:" SECRET ",b:" OTHER, "a:" SECRET " b:" OTHER "\n",
-                                        "# the new one\na:" SECRET " # made today\r\n\n b:" OTHER "#old", ",,a:" SECRET ",,b:" OTHER ","};
+                                        "# the new one\na:" SECRET " # made today\r\n\n b:" OTHER "#old",
+                                        ",,a:" SECRET ",,b:" OTHER ","};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct lt_key_ring ring;
         char error[200] = "";

@@ -41,13 +41,15 @@ Test(seal, any_changed_bit_and_any_cut_is_refused) {
     size_t n, length = lt_seal(&ring, record, LT_S("name"), LT_S("what is kept"), sealed);
     for (size_t bit = 0; bit < length * 8; bit++) {
         sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        cr_assert_not(lt_open(&ring, record, LT_S("name"), lt_span((char *)sealed, length), back, &n, NULL), "bit %zu", bit);
+        cr_assert_not(lt_open(&ring, record, LT_S("name"), lt_span((char *)sealed, length), back, &n, NULL), "bit %zu",
+                      bit);
         sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     for (size_t cut = 0; cut < length; cut++) {
         uint8_t *exact = malloc(cut + 1); // so that reading behind it is seen
         memcpy(exact, sealed, cut);
-        cr_assert_not(lt_open(&ring, record, LT_S("name"), lt_span((char *)exact, cut), back, &n, NULL), "cut at %zu", cut);
+        cr_assert_not(lt_open(&ring, record, LT_S("name"), lt_span((char *)exact, cut), back, &n, NULL), "cut at %zu",
+                      cut);
         free(exact);
     }
 }
@@ -57,8 +59,8 @@ Test(seal, context_and_binding_take_part) {
     uint8_t sealed[200], back[200];
     size_t n, length = lt_seal(&ring, record, LT_S("name"), LT_S("plain"), sealed);
     struct lt_span text = lt_span((char *)sealed, length);
-    struct lt_seal_context other_purpose = {LT_S("cookie"), record.secret}, other_secret = {record.purpose, LT_S("another")},
-                           no_secret = {record.purpose, {NULL, 0}};
+    struct lt_seal_context other_purpose = {LT_S("cookie"), record.secret},
+                           other_secret = {record.purpose, LT_S("another")}, no_secret = {record.purpose, {NULL, 0}};
     cr_assert_not(lt_open(&ring, other_purpose, LT_S("name"), text, back, &n, NULL));
     cr_assert_not(lt_open(&ring, other_secret, LT_S("name"), text, back, &n, NULL));
     cr_assert_not(lt_open(&ring, no_secret, LT_S("name"), text, back, &n, NULL));
@@ -74,7 +76,8 @@ Test(seal, the_first_key_seals_and_all_open) {
     size_t length = lt_seal(&old, record, LT_S(""), LT_S("plain"), sealed);
     cr_assert(lt_open(&both, record, LT_S(""), lt_span((char *)sealed, length), back, &n, &index));
     cr_assert_eq(index, 1);
-    cr_assert_not(lt_open(&fresh, record, LT_S(""), lt_span((char *)sealed, length), back, &n, NULL), "its key is gone");
+    cr_assert_not(lt_open(&fresh, record, LT_S(""), lt_span((char *)sealed, length), back, &n, NULL),
+                  "its key is gone");
     length = lt_seal(&both, record, LT_S(""), LT_S("plain"), sealed);
     cr_assert(lt_open(&fresh, record, LT_S(""), lt_span((char *)sealed, length), back, &n, &index));
     cr_assert_eq(index, 0);

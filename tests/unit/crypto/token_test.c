@@ -13,8 +13,9 @@ Test(token, base64url_vectors) {
     static const struct {
         const char *plain, *text;
         size_t n;
-    } rows[] = {{"", "", 0},         {"f", "Zg", 1},         {"fo", "Zm8", 2},        {"foo", "Zm9v", 3},
-                {"foob", "Zm9vYg", 4}, {"foobar", "Zm9vYmFy", 6}, {"\xfb\xff", "-_8", 2}};
+    } rows[] = {{"", "", 0},           {"f", "Zg", 1},        {"fo", "Zm8", 2},
+                {"foo", "Zm9v", 3},    {"foob", "Zm9vYg", 4}, {"foobar", "Zm9vYmFy", 6},
+                {"\xfb\xff", "-_8", 2}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[16], plain[16];
         size_t n;

@@ -11,7 +11,8 @@ TestSuite(record, .fini = lt_rig_leaks);
 
 static const struct lt_span none = {0};
 
-#define COOKIE(n, v, p, ...) ((struct lt_record_cookie){.name = LT_S(n), .value = LT_S(v), .path = LT_S(p), __VA_ARGS__})
+#define COOKIE(n, v, p, ...)                                                                                           \
+    ((struct lt_record_cookie){.name = LT_S(n), .value = LT_S(v), .path = LT_S(p), __VA_ARGS__})
 
 static void set(struct lt_record *r, struct lt_record_cookie c) {
     cr_assert(lt_record_set_cookie(r, &c));
@@ -65,7 +66,8 @@ static void assert_same(const struct lt_record *a, const struct lt_record *b) {
 Test(record, new_is_empty_and_unlike_any_other) {
     struct lt_record *a = lt_record_new(5), *b = lt_record_new(5);
     cr_assert(a && b);
-    cr_assert(a->created == 5 && a->used == 5 && a->counter == 0 && a->n_cookies == 0 && a->n_contents == 0 && !a->changed);
+    cr_assert(a->created == 5 && a->used == 5 && a->counter == 0 && a->n_cookies == 0 && a->n_contents == 0 &&
+              !a->changed);
     cr_assert_arr_neq(a->id, b->id, LT_RECORD_ID);
     lt_record_free(a);
     lt_record_free(b);
@@ -366,7 +368,8 @@ Test(record, contents) {
     lt_record_drop_content(r, r->contents[0].name);
     cr_assert(r->changed && r->n_contents == LT_RECORD_CONTENTS - 1 && !lt_record_content(r, LT_S("c0")));
     cr_assert(lt_span_eq(r->contents[0].name, LT_S("c1")), "the others close up in order");
-    cr_assert(lt_record_set_content(r, LT_S("c1"), lt_record_content(r, LT_S("c2"))->bytes), "bytes of the record itself");
+    cr_assert(lt_record_set_content(r, LT_S("c1"), lt_record_content(r, LT_S("c2"))->bytes),
+              "bytes of the record itself");
     cr_assert(lt_span_eq(lt_record_content(r, LT_S("c1"))->bytes, LT_S("c2")));
     lt_record_free(r);
 }

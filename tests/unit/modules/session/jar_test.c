@@ -61,7 +61,8 @@ Test(jar, strips_requests_and_leaves_the_rest_as_it_was) {
         read_message(&m, text, false);
         cr_assert(jar_strip_request(&m.head, &m.arena, &names, LT_S("lethe"), rows[i].secure, &token));
         cr_assert_str_eq(field(&m, LT_HDR_COOKIE), rows[i].left, "of \"%s\"", rows[i].cookie);
-        cr_assert(lt_span_eq(token, lt_span_cstr(rows[i].token)), "of \"%s\": %.*s", rows[i].cookie, (int)token.n, token.p);
+        cr_assert(lt_span_eq(token, lt_span_cstr(rows[i].token)), "of \"%s\": %.*s", rows[i].cookie, (int)token.n,
+                  token.p);
         done(&m);
     }
 }
@@ -130,8 +131,12 @@ Test(jar, jsessionid_in_paths_and_locations) {
     static const struct {
         const char *before, *after;
     } rows[] = {
-        {"/a;jsessionid=AB12.node1?x=1", "/a?x=1"}, {"/a;JSESSIONID=AB12", "/a"},   {"/a;jsessionid=AB/b", "/a/b"},
-        {"/a;v=1;jsessionid=AB;w=2", "/a;v=1;w=2"}, {"/a?x=;jsessionid=AB", "/a?x=;jsessionid=AB"}, {"/a;jsession=1", "/a;jsession=1"},
+        {"/a;jsessionid=AB12.node1?x=1", "/a?x=1"},
+        {"/a;JSESSIONID=AB12", "/a"},
+        {"/a;jsessionid=AB/b", "/a/b"},
+        {"/a;v=1;jsessionid=AB;w=2", "/a;v=1;w=2"},
+        {"/a?x=;jsessionid=AB", "/a?x=;jsessionid=AB"},
+        {"/a;jsession=1", "/a;jsession=1"},
         {"/a;jsessionid=", "/a"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -140,7 +145,8 @@ Test(jar, jsessionid_in_paths_and_locations) {
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", rows[i].before);
         read_message(&m, text, false);
         cr_assert(jar_strip_path(&m.head, &m.arena));
-        cr_assert(lt_span_eq(m.head.path, lt_span_cstr(rows[i].after)), "%s: %.*s", rows[i].before, (int)m.head.path.n, m.head.path.p);
+        cr_assert(lt_span_eq(m.head.path, lt_span_cstr(rows[i].after)), "%s: %.*s", rows[i].before, (int)m.head.path.n,
+                  m.head.path.p);
         done(&m);
         snprintf(text, sizeof text, "HTTP/1.1 302 Found\r\nLocation: http://a%s\r\n\r\n", rows[i].before);
         read_message(&m, text, true);

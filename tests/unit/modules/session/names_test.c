@@ -40,7 +40,8 @@ Test(names, kinds) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct lt_span v[32];
         struct lt_option_list names = list_of(v, rows[i].names);
-        cr_assert_eq(cookie_kind(lt_span_cstr(rows[i].cookie), &names), rows[i].kind, "%s in %s", rows[i].cookie, rows[i].names);
+        cr_assert_eq(cookie_kind(lt_span_cstr(rows[i].cookie), &names), rows[i].kind, "%s in %s", rows[i].cookie,
+                     rows[i].names);
     }
 }
 

@@ -77,6 +77,6 @@ Test(sealed, too_large_is_said) {
     cr_assert(sealed_make(&mine, LT_S("lethe"), fits, &arena, &too_large).p && !too_large);
     cr_assert(!sealed_make(&mine, LT_S("lethe"), not, &arena, &too_large).p && too_large);
     lt_record_free(fits);
-    lt_record_free(not);
+    lt_record_free(not );
     lt_arena_fini(&arena);
 }
