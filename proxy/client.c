@@ -94,6 +94,8 @@ static void parse(struct lt_client *c) {
         lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->head);
     }
     lt_exchange_client_data(c->x);
+    if (c->state == LT_CLIENT_HEAD && c->ended)
+        lt_exchange_client_gone(c->x); // the rest of this head will never come
 }
 
 // What a PROXY header names becomes the peer; the socket's own address is kept for logs.

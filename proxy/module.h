@@ -107,6 +107,8 @@ struct lt_loop *lt_call_loop(struct lt_call *c);
 struct lt_h1_head *lt_call_request(struct lt_call *c);
 // NULL before on_response, and in on_end when the upstream gave no answer.
 struct lt_h1_head *lt_call_response(struct lt_call *c);
+// In on_end: did the application's answer come whole? If not, what it left behind may be torn: nothing of it is to be stored.
+bool lt_call_answered(struct lt_call *c);
 struct lt_span lt_call_id(struct lt_call *c);          // the request id, for logs
 bool lt_call_is_https(struct lt_call *c);              // the client's side, as a trusted peer says
 struct lt_session *lt_call_session(struct lt_call *c); // NULL: none

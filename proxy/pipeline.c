@@ -146,6 +146,10 @@ struct lt_h1_head *lt_call_response(struct lt_call *c) {
     return c->x->response_started ? &c->x->response : NULL;
 }
 
+bool lt_call_answered(struct lt_call *c) {
+    return c->x->answered;
+}
+
 struct lt_span lt_call_id(struct lt_call *c) {
     return c->x->id;
 }

@@ -214,7 +214,7 @@ static enum lt_body_status pump_response(struct lt_exchange *x, struct lt_gather
 
 // The last byte is in: the connection goes back to the pool, the modules commit.
 static void response_ended(struct lt_exchange *x) {
-    x->upstream_ended = true;
+    x->upstream_ended = x->answered = true;
     if (x->upstream) {
         struct lt_upstream *u = x->upstream;
         bool keep = x->request_sent && x->response_framing.keep_alive && x->response_framing.kind != LT_BODY_CLOSE;

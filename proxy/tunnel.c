@@ -7,7 +7,7 @@ void lt_tunnel_begin(struct lt_exchange *x) {
     struct lt_h1_out how = {.kind = LT_BODY_NONE, .upgrade = x->response_framing.upgrade_protocol};
     lt_framing_strip(&x->response.headers);
     lt_exchange_set_state(x, LT_X_TUNNEL);
-    x->head_released = true;
+    x->head_released = x->answered = true;
     x->keep = false;
     if (!x->client || !lt_forward_response(x) || !lt_h1_write_response(out, &x->response, &how)) {
         lt_exchange_client_gone(x);

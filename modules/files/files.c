@@ -175,7 +175,7 @@ static enum lt_verdict capture_both(struct lt_call *c) {
 static enum lt_verdict on_end(struct lt_call *c) {
     struct files_call *st = c->state;
     struct lt_session *s = lt_call_session(c);
-    if (!s || !s->record || s->settled || s->ended)
+    if (!s || !s->record || s->settled || s->ended || !lt_call_answered(c))
         return LT_NEXT;
     st->give_up = lt_clock_mono() + conf_of(c)->wait;
     return capture_both(c);

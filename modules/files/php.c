@@ -6,25 +6,39 @@
 
 enum { ID_MAX = 256 };
 
-static bool id_ok(struct lt_span id) {
-    for (size_t i = 0; i < id.n; i++)
-        if (!isalnum((unsigned char)id.p[i]) && id.p[i] != ',' && id.p[i] != '-')
-            return false;
-    return id.n > 0 && id.n <= ID_MAX;
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool file(struct lt_span id, unsigned depth, char out[FILES_NAME_MAX]) {
+// PHP escapes its cookies' values ("," is %2C) and reads them so. False: not an id that PHP would take.
+static bool read_id(struct lt_span value, char id[ID_MAX], size_t *n) {
+    *n = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        char c = value.p[i];
+        if (c == '%' && i + 2 < value.n && hex(value.p[i + 1]) >= 0 && hex(value.p[i + 2]) >= 0) {
+            c = (char)(hex(value.p[i + 1]) << 4 | hex(value.p[i + 2]));
+            i += 2;
+        }
+        if (*n == ID_MAX || (!isalnum((unsigned char)c) && c != ',' && c != '-'))
+            return false;
+        id[(*n)++] = c;
+    }
+    return *n > 0;
+}
+
+static bool file(struct lt_span value, unsigned depth, char out[FILES_NAME_MAX]) {
     static const struct lt_span prefix = {"sess_", 5};
-    if (!id_ok(id) || id.n < depth)
+    char id[ID_MAX];
+    size_t length, n = 0;
+    if (!read_id(value, id, &length) || length < depth)
         return false;
-    size_t n = 0;
     for (unsigned i = 0; i < depth; i++) {
-        out[n++] = id.p[i];
+        out[n++] = id[i];
         out[n++] = '/';
     }
     memcpy(out + n, prefix.p, prefix.n);
-    memcpy(out + n + prefix.n, id.p, id.n);
-    out[n + prefix.n + id.n] = '\0';
+    memcpy(out + n + prefix.n, id, length);
+    out[n + prefix.n + length] = '\0';
     return true;
 }
 

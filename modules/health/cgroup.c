@@ -161,7 +161,7 @@ static int64_t cpu_usage(const struct cgroup *c) {
 
 int cgroup_cpu(struct cgroup *c, int64_t now) {
     int64_t quota = cpu_quota(c), usage = cpu_usage(c);
-    int64_t before = c->cpu_usage, elapsed = now - c->cpu_at;
+    int64_t before = c->cpu_usage, elapsed = now - c->cpu_at, allowed = quota * elapsed / 1000;
     bool first = c->cpu_at == 0;
     if (quota < 0 || usage < 0)
         return -1;
@@ -169,7 +169,7 @@ int cgroup_cpu(struct cgroup *c, int64_t now) {
         return c->cpu_percent;
     c->cpu_usage = usage;
     c->cpu_at = now;
-    c->cpu_percent = first || usage < before ? -1 : (int)((usage - before) * 100 / (quota / 1000 * elapsed + 1));
+    c->cpu_percent = first || usage < before || allowed <= 0 ? -1 : (int)((usage - before) * 100 / allowed);
     return c->cpu_percent;
 }
 

@@ -69,8 +69,18 @@ static enum lt_verdict lost(struct lt_call *c, const char *reason) {
     return lt_call_fail(c, 503, reason);
 }
 
+static enum lt_verdict taken_back(struct lt_call *c) {
+    return session_result(c)->result == STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
+}
+
+// The old token's record has been brought to its end; or it was logged out while this request ran, and then the session must
+// not come back under a new token.
 static enum lt_verdict shortened(struct lt_call *c) {
-    return session_result(c)->result == STORE_DOWN ? lost(c, "store_unavailable") : LT_NEXT;
+    struct session_call *st = c->state;
+    enum store_result result = session_result(c)->result;
+    if (result == STORE_ENDED)
+        return session_op(c, STORE_END, &st->at, NULL, session_expires(c, st->session.record), taken_back);
+    return result == STORE_DOWN ? lost(c, "store_unavailable") : give_token(c);
 }
 
 static enum lt_verdict created(struct lt_call *c) {
@@ -86,9 +96,8 @@ static enum lt_verdict created(struct lt_call *c) {
     }
     lt_call_set_session(c, &st->session);
     session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
-    enum lt_verdict v = give_token(c);
-    if (v != LT_NEXT || !st->session.previous || st->was_locked)
-        return v;
+    if (!st->session.previous || st->was_locked) // with carriers the old record is written at the end
+        return give_token(c);
     return session_op(c, STORE_EXPIRE, &st->was, NULL, lt_clock_wall() + session_conf(c)->rotate_grace, shortened);
 }
 
@@ -180,13 +189,14 @@ static enum lt_verdict decide(struct lt_call *c) {
         lt_record_free(next);
         return r.failed ? lt_call_fail(c, 503, "session_jar_full") : LT_NEXT;
     }
-    if (old && r.moved)
+    bool empty = next->n_cookies == 0 && r.deleted;
+    if (old && r.moved && !empty)
         return rotate(c, next);
     lt_record_free(old);
     st->session.record = next;
     if (!old)
         return create(c);
-    return next->n_cookies == 0 && r.deleted ? end(c) : update(c);
+    return empty ? end(c) : update(c);
 }
 
 // A carrier has all that there will be (an event stream, a WebSocket): nothing is held up to the end of that.

@@ -75,15 +75,18 @@ void jar_take_response(struct lt_h1_head *response, const struct lt_option_list 
     }
 }
 
-static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, const struct lt_option_list *names,
-                      int64_t now, struct jar_result *result) {
+// Does it set an id where the jar has another one?
+static bool is_new_id(const struct lt_set_cookie *c, const struct lt_record *record, const struct lt_option_list *names,
+                      int64_t now) {
+    const struct lt_record_cookie *old = lt_record_cookie(record, c->name);
+    return old && cookie_kind(c->name, names) == COOKIE_ID && !lt_set_cookie_deletes(c, now) && !lt_span_eq(old->value, c->value);
+}
+
+static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, int64_t now, struct jar_result *result) {
     if (lt_set_cookie_deletes(c, now)) {
         result->deleted += lt_record_drop_cookie(record, c->name, c->path);
         return;
     }
-    const struct lt_record_cookie *old = lt_record_cookie(record, c->name);
-    if (cookie_kind(c->name, names) == COOKIE_ID && old && !lt_span_eq(old->value, c->value))
-        result->moved = true;
     int64_t age = c->max_age < MAX_AGE_S ? c->max_age : MAX_AGE_S;
     struct lt_record_cookie fresh = {
         .name = c->name,
@@ -104,8 +107,10 @@ static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, c
 struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record,
                             const struct lt_option_list *names, int64_t now) {
     struct jar_result result = {.failed = changes->overflow};
+    for (unsigned i = 0; i < changes->n; i++) // before any of them is applied: an answer may delete the old id first
+        result.moved = result.moved || is_new_id(&changes->v[i], record, names, now);
     for (unsigned i = 0; i < changes->n; i++)
-        apply_one(&changes->v[i], record, names, now, &result);
+        apply_one(&changes->v[i], record, now, &result);
     return result;
 }
 

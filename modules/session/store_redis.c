@@ -61,8 +61,9 @@ static const char end_script[] = "redis.call('HSET', KEYS[1], 'd', '', 'e', '0')
 
 // ARGV: owner lease ttl now data expires
 static const char expire_script[] =
-    "local e = redis.call('HGET', KEYS[1], 'e')\n"
-    "if not e or tonumber(e) <= tonumber(ARGV[6]) then return {'ok'} end\n"
+    "local v = redis.call('HMGET', KEYS[1], 'd', 'e')\n"
+    "if v[1] == '' then return {'ended'} end\n"
+    "if not v[2] or tonumber(v[2]) <= tonumber(ARGV[6]) then return {'ok'} end\n"
     "redis.call('HSET', KEYS[1], 'e', ARGV[6])\n"
     "redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))))\n"
     "return {'ok'}\n";

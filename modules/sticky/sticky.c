@@ -105,11 +105,14 @@ static enum sticky_product product_of(const struct lt_call *c, struct lt_span na
 }
 
 static void count(struct lt_call *c, enum sticky_product product, enum side side) {
-    static atomic_bool told[PRODUCTS];
     lt_metric_add(c->metrics, (unsigned)product * SIDES + side, 1);
-    // On a request it is the balancer in front that makes clients stick; lethe cannot stop that, its operator can.
-    if (side == REQUEST && !atomic_exchange(&told[product], true))
-        LT_LOG(LT_LOG_WARN, "sticky_balancer", lt_f("id", lt_call_id(c)),
+}
+
+// On a request it is the balancer in front that makes clients stick; lethe cannot stop that, its operator can.
+static void tell_once(struct lt_call *c, enum sticky_product product, struct lt_span name) {
+    static atomic_bool told[PRODUCTS];
+    if (!atomic_exchange(&told[product], true))
+        LT_LOG(LT_LOG_WARN, "sticky_balancer", lt_f("id", lt_call_id(c)), lt_f("cookie", name),
                lt_fs("why", "a balancer in front sets an affinity cookie"), lt_fs("do", sticky_off[product]));
 }
 
@@ -121,6 +124,7 @@ static bool keep(const struct lt_cookie *cookie, void *user) {
         return true;
     st->azure = st->azure || product == PRODUCT_AZURE_ARR;
     count(c, product, REQUEST);
+    tell_once(c, product, cookie->name);
     return false;
 }
 
@@ -149,8 +153,9 @@ static enum lt_verdict on_response(struct lt_call *c) {
             ok = take_route(c, f, cookie.value);
         }
     }
-    if (st->azure) // the application's own way to opt out
-        ok = ok && lt_headers_add(h, LT_S("Arr-Disable-Session-Affinity"), LT_S("True"));
+    static const struct lt_span azure_off = {"Arr-Disable-Session-Affinity", 28};
+    if (st->azure && !lt_headers_find(h, azure_off)) // the application's own way to opt out
+        ok = ok && lt_headers_add(h, azure_off, LT_S("True"));
     return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
 }
 

@@ -146,7 +146,8 @@ def test_wrong_file(tmp_path, name, text, line, word):
 
 
 def test_all_findings_are_reported(tmp_path):
-    path = conf(tmp_path, 'upstream = "x";\nworkers = "x";\ntimeouts: { head = "5"; idle = "x"; };\nlog: { level = "loud"; };\nnonsense = 1;\n')
+    path = conf(tmp_path, 'upstream = "x";\nworkers = "x";\ntimeouts: { head = "5"; idle = "x"; };\n'
+                'log: { level = "loud"; };\nnonsense = 1;\n')
     r = run_cli("check", "-c", path, "--limits.head=1")
     assert r.returncode == 2
     for word in ("workers", "timeouts.head", "timeouts.idle", "log.level", "nonsense", "limits.head", "upstream"):
@@ -179,7 +180,8 @@ def shown(stdout, option):
 
 
 def test_precedence_and_origins(tmp_path):
-    path = conf(tmp_path, 'upstream = "127.0.0.1:1";\nsession: {\n  idle_ttl = "10m";\n  absolute_ttl = "2h";\n  rotate_grace = "1s";\n};\n')
+    path = conf(tmp_path, 'upstream = "127.0.0.1:1";\nsession: {\n  idle_ttl = "10m";\n  absolute_ttl = "2h";\n'
+                '  rotate_grace = "1s";\n};\n')
     env = {"LETHE_SESSION_ABSOLUTE_TTL": "3h", "LETHE_SESSION_ROTATE_GRACE": "2s"}
     r = run_cli("config", "-c", path, "--session.rotate_grace=3s", env=env)
     assert r.returncode == 0, r

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from rig import App, Client, Ended, Haproxy, Lethe, Malformed, Origin, answer, wait_for  # noqa: F401
+from rig import App, Client, Ended, Lethe, Origin, answer
 from rig.servers import closed_port_address
 
 

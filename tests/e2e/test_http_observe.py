@@ -82,6 +82,7 @@ def test_outcomes_are_counted(app):
         assert lethe.get("/die").status == 502
         with Client(lethe.address) as c:
             assert c.ask(b"GET / HTTP/1.1\r\n\r\n").status == 400
+        lethe.wait_metric(1, "lethe_requests_total", outcome="rejected")
         m = lethe.metrics()
         assert m.get("lethe_requests_total", outcome="ok") == 1
         assert m.get("lethe_requests_total", outcome="local") == 1
@@ -95,7 +96,7 @@ def test_error_of_the_application_is_not_lethes(app):
     with Lethe(app.address) as lethe:
         r = lethe.get("/500")
         assert r.status == 500 and r.body == b"oops" and not r.all("x-lethe-error")
-        assert lethe.metrics().get("lethe_requests_total", outcome="ok") == 1
+        lethe.wait_metric(1, "lethe_requests_total", outcome="ok")
 
 
 # --- the admin listener ---

@@ -323,7 +323,8 @@ GOOD = [
     ("cl on GET", get(b"Content-Length: 3\r\n") + b"abc"),
     ("te in other letters", get(b"Transfer-Encoding: ChunKed\r\n", method=b"POST") + LAST),
     ("te with a tab behind", get(b"Transfer-Encoding: chunked\t\r\n", method=b"POST") + LAST),
-    ("chunk sizes of many forms", get(TE, method=b"POST") + b"3\r\nabc\r\nA\r\n0123456789\r\na\r\n0123456789\r\n00b\r\n01234567890\r\n000\r\n\r\n"),
+    ("chunk sizes of many forms", get(TE, method=b"POST") +
+     b"3\r\nabc\r\nA\r\n0123456789\r\na\r\n0123456789\r\n00b\r\n01234567890\r\n000\r\n\r\n"),
     ("size of 15 digits", get(TE, method=b"POST") + b"000000000000003\r\nabc\r\n0\r\n\r\n"),
     ("chunk extensions", get(TE, method=b"POST") + b"3;a\r\nabc\r\n3;a=b;c=\"d;\te\"\r\nabc\r\n0;last\r\n\r\n"),
     ("trailers", get(TE, method=b"POST") + b"3\r\nabc\r\n0\r\nX-A: b\r\nX-B:\r\n\r\n"),

@@ -294,7 +294,7 @@ def test_replica_without_the_keys_never_takes_a_session_for_lost(jar_of):
     try:
         r = lethe.get("/", f"Cookie: {TOKEN}={token}\r\n")
         assert (r.status, r.get("x-lethe-error")) == (503, "session_unreadable")
-        assert other.seen("/") == [] and lethe.events("session_unreadable")
+        assert other.seen("/") == [] and lethe.wait_event("session_unreadable")
     finally:
         lethe.stop()
         other.stop()

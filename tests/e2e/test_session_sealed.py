@@ -60,7 +60,7 @@ def test_without_keys_the_cookie_ends_with_the_process(tmp_path):
     lethe = Lethe(app.address)
     cookie = lethe.get("/login").get("set-cookie").split(";")[0]
     lethe.get("/a", f"Cookie: {cookie}\r\n")
-    assert lethe.events("keys_made"), "it says so"
+    assert lethe.wait_event("keys_made"), "it says so"
     lethe.stop()
     lethe.start()
     lethe.get("/b", f"Cookie: {cookie}\r\n")
@@ -121,7 +121,7 @@ def test_too_large_a_record_fails_loudly():
     lethe = Lethe(app.address, {"keys": keys()})
     r = lethe.get("/big")
     assert (r.status, r.get("x-lethe-error")) == (503, "session_too_large")
-    assert r.all("set-cookie") == [] and lethe.events("session_too_large")
+    assert r.all("set-cookie") == [] and lethe.wait_event("session_too_large")
     cookie = lethe.get("/fits").get("set-cookie")
     assert len(cookie) <= 4096
     lethe.get("/back", "Cookie: " + cookie.split(";")[0] + "\r\n")

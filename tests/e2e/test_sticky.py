@@ -139,7 +139,7 @@ def test_balancer_in_front_is_reported_once(sides_of):
     s = sides_of()
     for _ in range(3):
         s.ask("AWSALB=x; BIGipServerweb=1.2.3")
-    events = s.lethe.events("sticky_balancer")
+    events = s.lethe.wait_event("sticky_balancer", count=2)
     assert len(events) == 2
     assert any("stickiness.enabled=false" in e["do"] for e in events) and any("persistence" in e["do"] for e in events)
 

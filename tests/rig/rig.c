@@ -26,7 +26,10 @@ static void finish(struct rig_exchange *x) {
 static enum lt_verdict run(struct rig_exchange *x, lt_hook_fn *hook) {
     x->in_hook = true;
     x->replied = x->failed = false;
+    if (x->memory >= 0)
+        x->arena.max = x->arena.used + (size_t)x->memory;
     enum lt_verdict v = hook(&x->call);
+    x->arena.max = ARENA_MAX; // the test's own looks are not short of it
     x->in_hook = false;
     if ((v == LT_WAIT) != (x->call.then != NULL))
         rig_die(v == LT_WAIT ? "LT_WAIT without lt_call_wait()"
@@ -60,6 +63,7 @@ struct rig_exchange *rig_exchange_new(struct rig *r) {
     if (!x)
         rig_die("no memory");
     x->rig = r;
+    x->memory = -1;
     r->exchanges++;
     x->call = (struct lt_call){.conf = r->conf, .worker = r->worker, .metrics = &r->metrics, .module = r->module};
     lt_arena_init(&x->arena, ARENA_MAX);
@@ -166,6 +170,10 @@ struct lt_h1_head *lt_call_request(struct lt_call *c) {
 
 struct lt_h1_head *lt_call_response(struct lt_call *c) {
     return of(c)->response.status ? &of(c)->response : NULL;
+}
+
+bool lt_call_answered(struct lt_call *c) {
+    return of(c)->response.status != 0;
 }
 
 struct lt_span lt_call_id(struct lt_call *c) {

@@ -69,7 +69,7 @@ int64_t rig_metric(const struct rig *r, const char *name, const char *labels);
 
 // --- an exchange ---
 
-// How it goes is read from here. `https` is for the test to set, before rig_request(); `session` too, when the module is a carrier.
+// How it goes is read from here. For the test to set, before rig_request(): `https`, `memory`, and `session` when the module is a carrier.
 struct rig_exchange {
     struct rig *rig;
     struct lt_call call; // .state: the module's, NULL before its first hook
@@ -77,6 +77,7 @@ struct rig_exchange {
     struct lt_h1_head request, response;
     bool https;
     struct lt_session *session;
+    int64_t memory; // what the arena still gives to each hook or continuation, in bytes; -1 (as made): plenty
     bool hold, must_finish;
     enum lt_verdict verdict; // LT_WAIT: it waits; else of the last hook
     int status;              // with LT_REPLY and LT_FAIL

@@ -49,11 +49,11 @@ Test(cgroup, cpu_of_the_quota) {
         int64_t before;
         int percent;
     } rows[] = {
-        {"v2", 4000000, 49}, // one of two CPUs' seconds
+        {"v2", 4000000, 50}, // one of two CPUs' seconds
         {"v2", 5000000, 0},
-        {"v2", 2800000, 109}, // a burst
-        {"v2_container", 750000, 49}, // a quarter of a second of half a CPU
-        {"v1", 2600000, 79}, // cpuacct.usage is in nanoseconds
+        {"v2", 2800000, 110}, // a burst
+        {"v2_container", 500000, 100}, // half a second of half a CPU
+        {"v1", 2600000, 80}, // cpuacct.usage is in nanoseconds
         {"v2_unlimited", 0, -1},
         {"v1_unlimited", 0, -1},
         {"broken", 0, -1},
@@ -70,8 +70,8 @@ Test(cgroup, cpu_is_not_judged_by_a_moment) {
     cgroup_cpu(&c, 50000);
     c.cpu_usage = 3200000;
     int percent = cgroup_cpu(&c, 51000);
-    cr_assert_eq(percent, 89);
-    cr_assert_eq(cgroup_cpu(&c, 51099), 89, "right after it the same");
+    cr_assert_eq(percent, 90);
+    cr_assert_eq(cgroup_cpu(&c, 51099), 90, "right after it the same");
     cr_assert_eq(cgroup_cpu(&c, 51100), 0, "nothing was used since");
 }
 
