@@ -73,7 +73,7 @@ struct lt_exchange {
     bool response_started; // its head was parsed
     bool head_released;    // the head has been given to the client's stream
     bool upstream_ended;   // the answer's last byte is in
-    bool answered; // the whole answer is in, or a tunnel was made
+    bool answered;         // the whole answer is in, or a tunnel was made
     enum lt_body_kind out; // how the body is framed to the client
     bool keep;             // the client's connection lives on
     char tail;             // hold: the last byte of a body of known length

@@ -159,6 +159,8 @@ def origin_connections(stage):
 
 
 def measure(stage, program, case, seconds):
+    if case.session:
+        log_in(program)  # wrk keeps the cookie it has: an older one would be made anew with every answer
     if program.log:
         os.truncate(program.log, 0)
     pids, others = program.pids(), stage.origin.pids() + stage.redis.pids()
@@ -198,6 +200,8 @@ def can_count(stage):
 
 def system_calls(stage, program, case, seconds):
     """System calls of the program, a request. Tracing costs time, so nothing else is measured in this run."""
+    if case.session:
+        log_in(program)
     requests = run_wrk(program, case, seconds, counter(stage, program.pids()))["requests"]
     counts = [line.split(",")[0] for line in stage.text("perf.out").splitlines() if "raw_syscalls" in line]
     if len(counts) != 1 or not counts[0].isdigit():

@@ -41,7 +41,7 @@ def machine(lethe):
     rows = [("CPU", f"{os.cpu_count()} × {proc_field('/proc/cpuinfo', 'model name')}{virtual}, {memory:.0f} GB"),
             ("system", f"{proc_field('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release()}")]
     if lethe:
-        rows.append(("lethe", f"{first_line(lethe, 'version')}, {revision(os.path.dirname(os.path.abspath(__file__)))}"))
+        rows.append(("lethe", f"{first_line(lethe, 'version')}, {checkout {revision(os.path.dirname(os.path.abspath(__file__)))}"))
     rows += [("HAProxy", first_line(find("haproxy"), "-v")), ("nginx", first_line(find("nginx"), "-v")),
              ("Redis", first_line(find("redis-server"), "--version")), ("wrk", first_line(find("wrk"), "-v"))]
     return "".join(f"- {name}: {what}\n" for name, what in rows)
@@ -82,6 +82,6 @@ def quality(found):
             f"{100 * max(shares):.0f} % in the worst.\n")
 
 
-def render(title, lethe, how, cases, found, calls):
+def render(title, machine_text, how, cases, found, calls):
     tables = "".join(table(case, found, calls) for case in cases)
-    return f"# {title}\n\n{how}\n{quality(found)}\n{tables}### The machine\n\n{machine(lethe)}"
+    return f"# {title}\n\n{how}\n{quality(found)}\n{tables}### The machine\n\n{machine_text}"

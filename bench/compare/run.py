@@ -64,11 +64,11 @@ def set_up(stage, args):
         plain.append(stage.start_lethe("lethe", stage.redis_url(), False))
         logging.append(stage.start_lethe("lethe+log", stage.redis_url(), True))
         sealed.append(stage.start_lethe("lethe, sealed", "sealed", False))
-    for program in plain + sealed:
-        measure.log_in(program)
     taking_part = {c.key: logging if c.logs else plain + sealed if c.session else plain for c in measure.CASES}
     for case in measure.CASES:
         for program in taking_part[case.key]:
+            if case.session:
+                measure.log_in(program)
             measure.check_one(program, case)
     return taking_part
 
@@ -106,6 +106,7 @@ def main():
     lethe = os.path.abspath(args.lethe)
     if not args.without_lethe and not os.access(lethe, os.X_OK):
         raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE or --without-lethe")
+    machine = report.machine(None if args.without_lethe else lethe)  # now: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
         binaries = {"lethe": lethe, "origin": helper("origin", lethe, folder), "relay": helper("relay", lethe, folder)}
@@ -115,7 +116,7 @@ def main():
             calls = count_system_calls(stage, cases, taking_part, args)
     how = (f"Medians of {rounds} rounds; in each round every program has its turn of {seconds} s, in rotating order; {measure.CONNECTIONS} "
            f"connections kept alive, one worker a program. bench/README.md says what was set up and how to read this.\n")
-    text = report.render(f"Measured on {today}", None if args.without_lethe else lethe, how, cases, found, calls)
+    text = report.render(f"Measured on {today}", machine, how, cases, found, calls)
     print(text)
     if output:
         with open(output, "w", encoding="utf-8") as f:

@@ -55,7 +55,7 @@ struct session_call {
     bool locked, was_locked;    // `owner` holds the lock
     char owner[33];             // random, for this exchange
     lt_hook_fn *committed;      // what follows the commit; NULL: not begun
-    enum store_result refused; // why the commit of a rotation is taken back
+    enum store_result refused;  // why the commit of a rotation is taken back
     struct jar_changes changes; // of the answer, kept for a second try
     unsigned tries;
     // waiting

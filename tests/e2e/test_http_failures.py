@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Applications that answer wrongly, die, or are away; which requests are sent again (DESIGN section 5)."""
+import signal
 import threading
 
 import pytest
@@ -271,6 +272,33 @@ def test_retry_on_a_connection_used_before(method, again):
             assert r.status == 502 and r.get("x-lethe-error") == "upstream_closed"
         assert sum(h.target == "/again" for h in origin.heads) == (2 if again else 1)
         assert lethe.metrics().get("lethe_upstream_retries_total") == (1 if again else 0)
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_retry_leaves_the_clients_connection_alone(origin, end):
+    """The idle connection breaks while lethe looks away; request and break are both there when it looks again."""
+    leave, left = threading.Event(), threading.Event()
+
+    def handler(conn):
+        while conn.request():
+            conn.send(answer())
+            if conn.index == 0:
+                assert leave.wait(10)
+                getattr(conn, end)()
+                left.set()
+                return
+    o = origin(handler)
+    with Lethe(o.address) as lethe, Client(lethe.address) as c:
+        assert c.get("/").status == 200
+        lethe.wait_metric(1, "lethe_upstream_connections", state="idle")
+        lethe.signal(signal.SIGSTOP)
+        c.send(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\n")
+        leave.set()
+        assert left.wait(10)
+        lethe.signal(signal.SIGCONT)
+        for _ in range(2):
+            r = c.response()
+            assert r.status == 200 and not r.has_option("close")
 
 
 def test_no_retry_with_a_body():

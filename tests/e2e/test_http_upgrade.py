@@ -169,6 +169,26 @@ def test_application_leaves(lethe, app, end):
     lethe.wait_metric(0, "lethe_client_connections")
 
 
+@pytest.mark.parametrize("first", ["client", "application"])
+def test_tunnels_connection_is_not_used_again(app, first):
+    """Not even for a moment: a POST right behind it would fail."""
+    @app.on("/once")
+    def _(conn, head):
+        conn.send(SWITCH)
+        if first == "client":
+            conn.reader.rest()
+        return False
+    with Lethe(app.address) as lethe, Client(lethe.address) as other:
+        for _ in range(300):
+            with Client(lethe.address) as c:
+                assert c.ask(ASK % b"/once").status == 101
+                if first == "client":
+                    c.half_close()
+                c.end()
+                r = other.ask(b"POST /behind HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+                assert r.status == 200 and not r.has_option("close")
+
+
 @pytest.mark.parametrize("end", ["close", "reset"])
 def test_client_leaves(lethe, app, end):
     ended = threading.Event()

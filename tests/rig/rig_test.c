@@ -301,7 +301,8 @@ Test(rig, worker) {
     *story = '\0';
     cr_assert_null(rig_new(&(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.word=no")}));
     cr_assert_str_eq(story, "init", "what was not initialised is not torn down");
-    struct rig *r = rig_new(&(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.number", "0"), .carriers = true});
+    struct rig *r =
+        rig_new(&(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.number", "0"), .carriers = true});
     cr_assert(r && !r->enabled && r->services.carriers && !r->services.admin);
     cr_assert_eq(rig_metric(r, "toys_total", NULL), 0);
     lt_services_hold(&r->services);

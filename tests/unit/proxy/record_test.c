@@ -163,6 +163,34 @@ Test(record, single_wrong_bytes) {
     lt_record_free(right);
 }
 
+// A record of so many cookies and contents, each of them whole.
+static struct lt_record *decode_many(unsigned cookies, unsigned contents) {
+    static const char head[] = "\x01"
+                               "0123456789abcdef\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0";
+    static const char cookie[] = "\0\1n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", content[] = "\0\1c\0\0\0\1b";
+    struct lt_buf b;
+    lt_buf_init(&b, 8192);
+    bool ok =
+        lt_buf_append(&b, lt_span(head, sizeof head - 1)) && lt_buf_append(&b, lt_span((char[2]){0, (char)cookies}, 2));
+    for (unsigned i = 0; i < cookies; i++)
+        ok = ok && lt_buf_append(&b, lt_span(cookie, sizeof cookie - 1));
+    ok = ok && lt_buf_append(&b, lt_span((char[2]){0, (char)contents}, 2));
+    for (unsigned i = 0; i < contents; i++)
+        ok = ok && lt_buf_append(&b, lt_span(content, sizeof content - 1));
+    cr_assert(ok);
+    struct lt_record *r = decode(lt_buf_span(&b));
+    lt_buf_fini(&b);
+    return r;
+}
+
+Test(record, no_more_than_there_is_room_for) {
+    struct lt_record *r = decode_many(LT_RECORD_COOKIES, LT_RECORD_CONTENTS);
+    cr_assert(r && r->n_cookies == LT_RECORD_COOKIES && r->n_contents == LT_RECORD_CONTENTS);
+    lt_record_free(r);
+    cr_assert_null(decode_many(LT_RECORD_COOKIES + 1, 0));
+    cr_assert_null(decode_many(0, LT_RECORD_CONTENTS + 1));
+}
+
 Test(record, names_are_not_empty) {
     static const char head[] = "\x01"
                                "0123456789abcdef\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0";

@@ -22,11 +22,9 @@ Test(cgroup, memory_without_what_can_be_taken_back) {
         int percent;
     } rows[] = {
         {"v2", 75}, // (900 - 150) MB of 1000, not the root's
-        {"v2_container", 97},
-        {"v2_unlimited", -1},
+        {"v2_container", 97}, {"v2_unlimited", -1},
         {"v1", 50}, // (150 - 50) MB of 200: total_inactive_file, not the group's own inactive_file
-        {"v1_unlimited", -1},
-        {"broken", -1},
+        {"v1_unlimited", -1}, {"broken", -1},
         {"not_there", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -51,9 +49,9 @@ Test(cgroup, cpu_of_the_quota) {
     } rows[] = {
         {"v2", 4000000, 50}, // one of two CPUs' seconds
         {"v2", 5000000, 0},
-        {"v2", 2800000, 110}, // a burst
+        {"v2", 2800000, 110},          // a burst
         {"v2_container", 500000, 100}, // half a second of half a CPU
-        {"v1", 2600000, 80}, // cpuacct.usage is in nanoseconds
+        {"v1", 2600000, 80},           // cpuacct.usage is in nanoseconds
         {"v2_unlimited", 0, -1},
         {"v1_unlimited", 0, -1},
         {"broken", 0, -1},
@@ -84,12 +82,9 @@ Test(cgroup, pressure) {
         const char *fixture;
         int percent;
     } rows[] = {
-        {"v2", 41}, // the larger of the group's two; neither "full" nor the machine's
+        {"v2", 41},           // the larger of the group's two; neither "full" nor the machine's
         {"v2_unlimited", 61}, // the machine's
-        {"v2_container", -1},
-        {"v1", -1},
-        {"broken", -1},
-        {"not_there", -1},
+        {"v2_container", -1}, {"v1", -1}, {"broken", -1}, {"not_there", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct cgroup c = find(rows[i].fixture);

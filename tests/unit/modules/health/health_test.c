@@ -65,7 +65,8 @@ Test(health, probes_of_the_admin_listener) {
     expect(r, "GET /livez?x=1", "200 ok\n");
     expect(r, "POST /livez", "405 write GET or HEAD\n");
     expect(r, "OPTIONS /readyz", "405 write GET or HEAD\n");
-    static const char *const others[] = {"/", "/livezz", "/livez/", "/a/livez", "/metrics", "/LIVEZ", "/healthz", "/?/livez"};
+    static const char *const others[] = {"/",        "/livezz", "/livez/",  "/a/livez",
+                                         "/metrics", "/LIVEZ",  "/healthz", "/?/livez"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char line[64];
         snprintf(line, sizeof line, "GET %s", others[i]);
@@ -84,7 +85,8 @@ Test(health, main_listeners_only_when_told) {
     cr_assert(r->enabled);
     rig_process.started = false;
     expect(r, "GET /in/livez", "200 ok\n");
-    expect(r, "GET /healthz?verbose=0", "200 [ok] workers: the slowest of 1 was seen 0 ms ago (health.heartbeat)\n[ok] memory: no limit here\n");
+    expect(r, "GET /healthz?verbose=0",
+           "200 [ok] workers: the slowest of 1 was seen 0 ms ago (health.heartbeat)\n[ok] memory: no limit here\n");
     expect(r, "HEAD /readyz", "200 ok\n");
     expect(r, "GET /", "503 [failed] listeners: do not accept yet\n");
     expect(r, "DELETE /healthz", "405 write GET or HEAD\n");
@@ -139,7 +141,8 @@ Test(health, pressure_and_cpu) {
     struct rig *r = admin_rig(RIG_FLAGS(ALONE, "--health.pressure_limit=40", "--health.cpu_limit=90"));
     expect(r, "GET /livez", "503 [failed] pressure: 41 % (health.pressure_limit is 40)\n");
     expect(r, "GET /livez?verbose",
-           "503 [ok] workers: the slowest of 1 was seen 0 ms ago (health.heartbeat)\n[ok] memory: 75 % (health.memory_limit is 95)\n"
+           "503 [ok] workers: the slowest of 1 was seen 0 ms ago (health.heartbeat)\n[ok] memory: 75 % "
+           "(health.memory_limit is 95)\n"
            "[ok] cpu: no limit here\n[failed] pressure: 41 % (health.pressure_limit is 40)\n");
     rig_free(r);
     r = admin_rig(RIG_FLAGS(ALONE, "--health.pressure_limit=41"));
@@ -177,6 +180,9 @@ Test(health, application) {
     char upstream[64], want[160];
     int listener = listen_here(upstream);
     struct rig *r = admin_rig(RIG_FLAGS(upstream));
+    expect(r, "GET /livez", "200 ok\n");
+    expect(r, "GET /startupz", "200 ok\n");
+    cr_assert_lt(accept(listener, NULL, NULL), 0, "these do not ask it");
     expect(r, "GET /readyz", "200 ok\n");
     close(listener);
     rig_advance(r, 1010);

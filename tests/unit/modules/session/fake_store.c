@@ -191,8 +191,8 @@ void store_op_free(struct store_op *op) {
     free(op);
 }
 
-struct store *store_redis_new(const struct lt_services *services, struct lt_span url, int64_t timeout, struct lt_span prefix,
-                              unsigned seconds_row, unsigned breaker_row) {
+struct store *store_redis_new(const struct lt_services *services, struct lt_span url, int64_t timeout,
+                              struct lt_span prefix, unsigned seconds_row, unsigned breaker_row) {
     (void)url, (void)timeout, (void)prefix, (void)seconds_row, (void)breaker_row;
     struct store *s = calloc(1, sizeof *s);
     s->loop = the_loop = services->loop;

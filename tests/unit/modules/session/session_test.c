@@ -23,7 +23,8 @@ static void begin(bool carriers) {
     lt_log_setup(LT_LOG_ERROR, LT_LOG_TEXT);
     rig = rig_new(&(struct rig_setup){.module = &lt_module_session,
                                       .flags = RIG_FLAGS("--upstream=127.0.0.1:1", "--store=redis://127.0.0.1:1/0",
-                                                         "--keys=k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "--session.exempt=*.css"),
+                                                         "--keys=k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                                                         "--session.exempt=*.css"),
                                       .carriers = carriers});
     cr_assert(rig);
 }
@@ -42,7 +43,8 @@ static int64_t count(const char *event) {
 static struct rig_exchange *ask(const char *cookie) {
     char head[512];
     struct rig_exchange *x = rig_exchange_new(rig);
-    snprintf(head, sizeof head, "GET /page HTTP/1.1\nHost: a\n%s%s%s", *cookie ? "Cookie: " : "", cookie, *cookie ? "\n" : "");
+    snprintf(head, sizeof head, "GET /page HTTP/1.1\nHost: a\n%s%s%s", *cookie ? "Cookie: " : "", cookie,
+             *cookie ? "\n" : "");
     rig_request(x, head);
     rig_turn(rig);
     return x;
@@ -105,7 +107,9 @@ Test(session, a_session_is_made_kept_and_given_back) {
     cr_assert_eq(answer(x, "Set-Cookie: a=1\nSet-Cookie: PHPSESSID=one; path=/; HttpOnly\n"), LT_NEXT);
     const char *token = token_of(x);
     const char *fields = rig_response_field(x, "Set-Cookie");
-    cr_assert(strstr(fields, "; Path=/; HttpOnly; SameSite=Lax\n") || strstr(fields, "; Path=/; HttpOnly; SameSite=Lax"), "%s", fields);
+    cr_assert(strstr(fields, "; Path=/; HttpOnly; SameSite=Lax\n") ||
+                  strstr(fields, "; Path=/; HttpOnly; SameSite=Lax"),
+              "%s", fields);
     cr_assert_not(strstr(fields, "PHPSESSID"));
     char cookie[256];
     snprintf(cookie, sizeof cookie, "b=2; %s", token);
@@ -142,7 +146,8 @@ Test(session, unknown_and_ended_tokens_are_not_adopted) {
         cr_assert_eq(x->verdict, LT_NEXT);
         cr_assert_null(rig_request_field(x, "Cookie"));
         cr_assert_eq(answer(x, ""), LT_NEXT);
-        cr_assert_null(rig_response_field(x, "Set-Cookie"), "an answer that deletes it might come after one that sets a newer");
+        cr_assert_null(rig_response_field(x, "Set-Cookie"),
+                       "an answer that deletes it might come after one that sets a newer");
         over(x);
         expect_ops(ops[i]);
     }
@@ -306,7 +311,8 @@ Test(session, with_a_carrier_the_old_record_is_written_first) {
     begin(true);
     struct rig_exchange *x = ask(log_in());
     cr_assert_eq(answer(x, "Set-Cookie: PHPSESSID=two; path=/\n"), LT_NEXT);
-    cr_assert(x->session->previous && lt_span_eq(lt_record_cookie(x->session->previous, LT_S("PHPSESSID"))->value, LT_S("one")));
+    cr_assert(x->session->previous &&
+              lt_span_eq(lt_record_cookie(x->session->previous, LT_S("PHPSESSID"))->value, LT_S("one")));
     cr_assert_eq(finish(x), LT_NEXT);
     over(x);
     expect_ops("load create save save");
@@ -393,8 +399,8 @@ Test(session, findings) {
         {"--keys=file:/nonexistent", "keys: /nonexistent: No such file"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const char *said = rig_findings(
-            &(struct rig_setup){.module = &lt_module_session, .flags = RIG_FLAGS("--upstream=127.0.0.1:1", rows[i].flag)});
+        const char *said = rig_findings(&(struct rig_setup){.module = &lt_module_session,
+                                                            .flags = RIG_FLAGS("--upstream=127.0.0.1:1", rows[i].flag)});
         cr_assert(strstr(said, rows[i].wanted), "%s: %s", rows[i].flag, said);
     }
 }

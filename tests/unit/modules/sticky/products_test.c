@@ -124,6 +124,7 @@ Test(products, nobody) {
         {"_1d52g", HEX16, PRODUCTS},
         {"x1d52e", HEX16, PRODUCTS},
         {"_1d52ef", HEX16, PRODUCTS},
+        {"_1d52ex", HEX16, PRODUCTS},
         {HEX32, HEX16, PRODUCTS},
         {HEX32, HEX32 "0", PRODUCTS},
         {HEX16, HEX32, PRODUCTS},

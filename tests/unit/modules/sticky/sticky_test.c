@@ -19,11 +19,12 @@ static struct rig *rig_with(const char *const *flags) {
 static void expect(struct rig *r, const char *cookie, const char *want_cookie, const char *set, const char *want_set) {
     struct rig_exchange *x = rig_exchange_new(r);
     char head[1024];
-    snprintf(head, sizeof head, "GET / HTTP/1.1\nHost: a\n%s%s%s", cookie ? "Cookie: " : "", cookie ? cookie : "", cookie ? "\n" : "");
+    snprintf(head, sizeof head, "GET / HTTP/1.1\nHost: a\n%s%s%s", cookie ? "Cookie: " : "", cookie ? cookie : "",
+             cookie ? "\n" : "");
     cr_assert_eq(rig_request(x, head), LT_NEXT);
     const char *got = rig_request_field(x, "cookie");
-    cr_assert(want_cookie ? got && strcmp(got, want_cookie) == 0 : !got, "Cookie \"%s\" became \"%s\"", cookie ? cookie : "",
-              got ? got : "(none)");
+    cr_assert(want_cookie ? got && strcmp(got, want_cookie) == 0 : !got, "Cookie \"%s\" became \"%s\"",
+              cookie ? cookie : "", got ? got : "(none)");
     snprintf(head, sizeof head, "HTTP/1.1 200 OK\n%s%s%s", set ? "Set-Cookie: " : "", set ? set : "", set ? "\n" : "");
     cr_assert_eq(rig_response(x, head), LT_NEXT);
     got = rig_response_field(x, "set-cookie");
@@ -64,12 +65,19 @@ Test(sticky, everything_else_stays_byte_for_byte) {
 Test(sticky, untouched_fields_are_written_as_they_came) {
     struct rig *r = rig_with(NULL);
     struct rig_exchange *x = rig_exchange_new(r);
-    cr_assert_eq(rig_request(x, "GET /a?b HTTP/1.1\nHost: a\ncOOKIE:  a=1\nX-B: AWSALB=x\nCookie: AWSALB=x\nCookie: b=2; GCLB=y\n"), LT_NEXT);
+    cr_assert_eq(
+        rig_request(x,
+                    "GET /a?b HTTP/1.1\nHost: a\ncOOKIE:  a=1\nX-B: AWSALB=x\nCookie: AWSALB=x\nCookie: b=2; GCLB=y\n"),
+        LT_NEXT);
     cr_assert_str_eq(rig_request_text(x), "GET /a?b HTTP/1.1\nHost: a\ncOOKIE:  a=1\nX-B: AWSALB=x\nCookie: b=2\n\n");
-    cr_assert_eq(rig_response(x, "HTTP/1.1 302 Found\nSet-Cookie: a=1 ;secure\nLocation: /AWSALB=x\nset-cookie: AWSALB=x; Path=/\n"
-                                 "Set-Cookie:AWSALBCORS=; Max-Age=0\nSet-Cookie: b=2\nSet-Cookie: AWSALB\n"),
-                 LT_NEXT);
-    cr_assert_str_eq(rig_response_text(x), "HTTP/1.1 302 Found\nSet-Cookie: a=1 ;secure\nLocation: /AWSALB=x\nSet-Cookie: b=2\nSet-Cookie: AWSALB\n\n");
+    cr_assert_eq(
+        rig_response(x,
+                     "HTTP/1.1 302 Found\nSet-Cookie: a=1 ;secure\nLocation: /AWSALB=x\nset-cookie: AWSALB=x; Path=/\n"
+                     "Set-Cookie:AWSALBCORS=; Max-Age=0\nSet-Cookie: b=2\nSet-Cookie: AWSALB\n"),
+        LT_NEXT);
+    cr_assert_str_eq(
+        rig_response_text(x),
+        "HTTP/1.1 302 Found\nSet-Cookie: a=1 ;secure\nLocation: /AWSALB=x\nSet-Cookie: b=2\nSet-Cookie: AWSALB\n\n");
     rig_exchange_free(x);
     rig_free(r);
 }
@@ -157,7 +165,8 @@ Test(sticky, route_goes_off_and_comes_back) {
     expect_request(r, "JSESSIONID=ABC; a=1", "JSESSIONID=ABC; a=1"); // not learned yet
     expect_response(r, "JSESSIONID=ABC.node1; Path=/; HttpOnly", "JSESSIONID=ABC; Path=/; HttpOnly");
     expect_request(r, "JSESSIONID=ABC; a=1", "JSESSIONID=ABC.node1; a=1");
-    expect_request(r, "a=1;JSESSIONID=ABC;JSESSIONID=DEF ; b.c=d", "a=1;JSESSIONID=ABC.node1;JSESSIONID=DEF.node1 ; b.c=d");
+    expect_request(r, "a=1;JSESSIONID=ABC;JSESSIONID=DEF ; b.c=d",
+                   "a=1;JSESSIONID=ABC.node1;JSESSIONID=DEF.node1 ; b.c=d");
     expect_request(r, "JSESSIONID=ABC.node7", "JSESSIONID=ABC.node7"); // with a route of its own it is left alone
     expect_request(r, "JSESSIONID=; a=JSESSIONID", "JSESSIONID=; a=JSESSIONID");
     expect_request(r, "jsessionid=ABC; JSESSIONIDX=ABC", "jsessionid=ABC; JSESSIONIDX=ABC");
@@ -168,6 +177,8 @@ Test(sticky, all_behind_the_first_dot_is_the_route) {
     struct rig *r = rig_with(NULL);
     expect_response(r, "JSESSIONID=ABC.rack.node1", "JSESSIONID=ABC");
     expect_request(r, "JSESSIONID=ABC", "JSESSIONID=ABC.rack.node1");
+    expect_response(r, "JSESSIONID=DEF.; Path=/", "JSESSIONID=DEF; Path=/");
+    expect_request(r, "JSESSIONID=ABC", "JSESSIONID=ABC.rack.node1"); // nothing behind the dot says nothing
     expect_response(r, "JSESSIONID=DEF.node2 ; Path=/", "JSESSIONID=DEF ; Path=/");
     expect_request(r, "JSESSIONID=ABC", "JSESSIONID=ABC.node2"); // the last one counts: the application was started anew
     rig_free(r);
@@ -255,5 +266,6 @@ Test(sticky, options) {
     wrong("--sticky.cookies=*", "write a cookie's name");
     wrong("--sticky.routes=a=b", "write a cookie's name");
     wrong("--sticky.route=a;b", "write the instance's route");
-    wrong("--sticky.route=nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", "write the instance's route");
+    wrong("--sticky.route=nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
+          "write the instance's route");
 }
