@@ -115,5 +115,6 @@ enum sticky_product sticky_product_of(struct lt_span name, struct lt_span value)
             return known[i].product;
     if (name.n == 6 && name.p[0] == '_' && run_of(name, 1, LT_CHAR_HEX) == 5 && traefik_value(value))
         return PRODUCT_TRAEFIK;
-    return is_hex(name, 32) && is_hex(value, 32) ? PRODUCT_OPENSHIFT : PRODUCTS;
+    // OpenShift's shape, 32 hex for name and value, is also that of Joomla's session: taken out only where sticky.cookies names it.
+    return PRODUCTS;
 }

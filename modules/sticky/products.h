@@ -22,7 +22,6 @@
     X(CLOUD_FOUNDRY, "cloud-foundry", "router: remove the app's cookie from sticky_session_cookie_names")              \
     X(INGRESS_NGINX, "ingress-nginx", "remove the annotation nginx.ingress.kubernetes.io/affinity")                    \
     X(TRAEFIK, "traefik", "service: remove loadBalancer.sticky")                                                       \
-    X(OPENSHIFT, "openshift", "annotate the route haproxy.router.openshift.io/disable_cookies=true")                   \
     X(CONTOUR, "contour", "HTTPProxy: loadBalancerPolicy strategy RoundRobin")                                         \
     X(CADDY, "caddy", "reverse_proxy: remove lb_policy cookie")                                                        \
     X(SOZU, "sozu", "cluster: sticky_session = false")                                                                 \

@@ -22,12 +22,11 @@ PRODUCTS = [
     ("SOZUBALANCEID", "0"), (".Yarp.ReverseProxy.Affinity", "CfDJ8"), ("_passenger_route", "1234"), ("ROUTEID", ".node1"), ("BALANCEID", "balancer.node1"),
     ("BIGipServerpool_www", "1677787402.36895.0000"), ("BIGipServer~Common~pool", "!abc="), ("NSC_mc-wjq", "ffffffff0906"),
     ("BNI__BARRACUDA_LB_COOKIE", "000000"), ("BNI_persistence", "x"), ("sto-id-47873", "BAAD"), ("_1d52e", "http://10.42.0.5:80"),
-    (HEX64[:32], HEX64[32:]),
     # names that anybody might use, with a value of the product's form
     ("SERVERID", HEX64[:32] + "|1700000000|1700000000"), ("route", "1700000000.123.45.678901|" + HEX64[:32]), ("route", HEX64[:40]), ("lb", HEX64),
 ]
 # Names too common to be taken out for their name alone.
-COMMON = [("SERVERID", "a"), ("route", "home"), ("lb", "left"), ("_ga12x", "GA1.2.3"), ("_abcdeg", "x"), ("ROUTEID", "7"), (HEX64[:32], "x"), ("SERVERID", HEX64[:32] + "|17|17"), ("lb", HEX64[:63]), ("server", "x"), ("AWSALBX", "x"),
+COMMON = [("SERVERID", "a"), ("route", "home"), ("lb", "left"), ("_ga12x", "GA1.2.3"), ("_abcdeg", "x"), ("ROUTEID", "7"), (HEX64[:32], HEX64[32:]), ("SERVERID", HEX64[:32] + "|17|17"), ("lb", HEX64[:63]), ("server", "x"), ("AWSALBX", "x"),
           ("XAWSALB", "x"), ("awsalb", "x"), ("NSC", "x"), ("GCLBX", "x"), ("deadbeefdeadbeef", "x")]
 
 
