@@ -4,7 +4,46 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 enum { LINE_MAX_BYTES = 4096 };
+
+// Standard output in a way that cannot stop a worker when nobody reads: a pipe through a description of our own, since the one that
+// we were given is shared with whoever started us; a socket by a flag. A file does not block.
+static int out_fd = STDOUT_FILENO;
+static bool out_is_socket;
+
+void lt_access_open(void) {
+    struct stat st;
+    if (fstat(STDOUT_FILENO, &st) != 0)
+        return;
+    out_is_socket = S_ISSOCK(st.st_mode);
+    int fd = S_ISFIFO(st.st_mode) ? open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (fd >= 0)
+        out_fd = fd;
+}
+
+void lt_access_close(void) {
+    if (out_fd != STDOUT_FILENO)
+        close(out_fd);
+    out_fd = STDOUT_FILENO;
+}
+
+// What the reader does not take now waits in the buffer; when that is full, lines are lost, and requests are not.
+void lt_access_flush(struct lt_task *t) {
+    struct lt_worker *w = LT_ENTRY(t, struct lt_worker, access_flush);
+    while (w->access.len) {
+        struct lt_span lines = lt_buf_span(&w->access);
+        ssize_t n = out_is_socket ? send(out_fd, lines.p, lines.n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(out_fd, lines.p, lines.n);
+        if (n > 0)
+            lt_buf_consume(&w->access, (size_t)n);
+        else if (n == 0 || errno != EINTR)
+            break;
+    }
+}
 
 static const char *const outcomes[] = {"ok", "local", "rejected", "upstream_failed", "store_failed", "aborted"};
 
@@ -14,7 +53,7 @@ static void log_line(struct lt_exchange *x, int64_t ms) {
     size_t question = lt_span_find(x->request.path, '?');
     struct lt_field fields[] = {
         lt_f("id", x->id),
-        lt_fs("client", x->client ? lt_address_host(&x->client->peer, client) : "-"),
+        lt_fs("client", lt_address_host(&x->peer, client)),
         lt_f("method", x->request.method_text),
         lt_f("path", lt_span(x->request.path.p, question)),
         lt_fn("status", x->status),

@@ -54,6 +54,7 @@ struct lt_exchange *lt_exchange_new(struct lt_client *c) {
         return NULL;
     x->worker = w;
     x->client = c;
+    x->peer = c->peer;
     x->generation = w->generation;
     lt_generation_get(x->generation);
     x->began = x->active = lt_clock_mono();
@@ -73,6 +74,7 @@ static void reject(struct lt_exchange *x, int status, unsigned metric, const cha
     lt_worker_count(x->worker, LT_M_REJECTS + metric, 1);
     x->outcome = LT_OUTCOME_REJECTED;
     lt_timer_clear(&x->worker->loop, &x->client->timer);
+    lt_forward_identify(x);
     lt_exchange_set_state(x, LT_X_REQUEST_HOOKS);
     lt_reply(x, status, reason, NULL, lt_span(NULL, 0), true);
 }
@@ -246,6 +248,9 @@ void lt_exchange_upstream_failed(struct lt_exchange *x, enum lt_err e) {
         lt_worker_count(x->worker, LT_M_UPSTREAM_RETRIES, 1);
         give_upstream(x, false);
         x->head_sent = x->request_sent = false;
+        x->keep = x->request_framing.keep_alive;
+        if (x->client)
+            lt_stream_want_read(&x->client->stream, !x->client->ended);
         lt_exchange_set_state(x, LT_X_CONNECT);
         connect_new(x);
         return;
@@ -460,7 +465,7 @@ void lt_exchange_finish(struct lt_exchange *x) {
     if (x->wish.active)
         lt_pool_cancel(x->generation->pool, &x->wish);
     if (x->upstream) {
-        bool reusable = x->upstream_ended && x->request_sent && x->response_framing.keep_alive &&
+        bool reusable = x->state != LT_X_TUNNEL && x->upstream_ended && x->request_sent && x->response_framing.keep_alive &&
                         x->response_framing.kind != LT_BODY_CLOSE && lt_body_done(&x->response_body);
         give_upstream(x, reusable);
     }

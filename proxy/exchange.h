@@ -90,6 +90,7 @@ struct lt_exchange {
 
     // for the log
     struct lt_span id;
+    struct lt_address peer; // the client, also when it is gone
     int64_t began, sent_at, first_byte, active;
     uint64_t bytes;
     int status;
@@ -154,3 +155,6 @@ void lt_tunnel_move(struct lt_exchange *x);
 
 // access.c: counters and the log line.
 void lt_access_record(struct lt_exchange *x);
+void lt_access_flush(struct lt_task *t); // a worker's access_flush
+void lt_access_open(void);               // once, before the workers; and after them
+void lt_access_close(void);

@@ -25,7 +25,7 @@ static void new_request_id(struct lt_exchange *x) {
 
 void lt_forward_identify(struct lt_exchange *x) {
     const struct lt_headers *h = &x->request.headers;
-    x->trusted = lt_core_trusts(&x->generation->snapshot->core, &x->client->peer);
+    x->trusted = lt_core_trusts(&x->generation->snapshot->core, &x->peer);
     struct lt_header *proto = x->trusted ? lt_headers_get(h, LT_HDR_X_FORWARDED_PROTO) : NULL;
     x->https = proto && lt_span_eq_nocase(proto->value, LT_S("https"));
     struct lt_header *id = x->trusted ? lt_headers_get(h, LT_HDR_X_REQUEST_ID) : NULL;
@@ -78,7 +78,7 @@ static struct lt_span forwarded_element(struct lt_exchange *x, const char *clien
 bool lt_forward_request(struct lt_exchange *x) {
     struct lt_headers *h = &x->request.headers;
     char text[LT_ADDRESS_TEXT];
-    const char *client = x->client ? lt_address_host(&x->client->peer, text) : "unknown";
+    const char *client = lt_address_host(&x->peer, text);
     struct lt_span peer = lt_arena_dup(&x->arena, lt_span_cstr(client));
     struct lt_span proto = x->https ? LT_S("https") : LT_S("http");
     lt_framing_strip(h);

@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include "base/clock.h"
+#include "exchange.h"
 #include "listener.h"
 
 #include <errno.h>
@@ -210,6 +211,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     apply_log(s);
+    lt_access_open();
     int64_t drain_limit = s->core.timeouts->drain;
     bool ok = signals >= 0 && make_workers(s) && start_workers();
     if (ok) {
@@ -218,6 +220,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
         LT_LOG(LT_LOG_INFO, "ended");
     }
     free_workers();
+    lt_access_close();
     lt_snapshot_put(s);
     if (signals >= 0)
         close(signals);

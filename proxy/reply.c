@@ -4,10 +4,11 @@
 
 #include <stdio.h>
 
-static bool describe(struct lt_exchange *x, struct lt_h1_head *head, int status, const char *reason, const char *type) {
-    *head = (struct lt_h1_head){.status = status, .minor = 1};
-    if (!lt_headers_init(&head->headers, &x->arena))
-        return false;
+enum { FIELDS = 8 };
+
+// In a table of its own: an error is told also when the exchange's arena is used up.
+static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], int status, const char *reason, const char *type) {
+    *head = (struct lt_h1_head){.status = status, .minor = 1, .headers = {.v = table, .cap = FIELDS}};
     bool ok = lt_headers_add(&head->headers, lt_hdr_name(LT_HDR_CONTENT_TYPE),
                              lt_span_cstr(type ? type : "text/plain; charset=utf-8"));
     if (reason)
@@ -21,6 +22,7 @@ static bool describe(struct lt_exchange *x, struct lt_h1_head *head, int status,
 
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close) {
     struct lt_h1_head head;
+    struct lt_header table[FIELDS];
     char line[128];
     struct lt_buf *out = &x->worker->scratch;
     if (!body.p) {
@@ -45,7 +47,7 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
     x->head_released = true;
     struct lt_h1_out how = {
         .kind = LT_BODY_LENGTH, .length = body.n, .close = !x->keep, .keep_alive = x->keep && x->request.minor == 0};
-    bool ok = !c || (describe(x, &head, status, reason, type) && lt_h1_write_response(out, &head, &how));
+    bool ok = !c || (describe(&head, table, status, reason, type) && lt_h1_write_response(out, &head, &how));
     if (c && ok) {
         struct lt_span pieces[] = {lt_buf_span(out), body};
         ok = lt_stream_write(&c->stream, pieces, x->request.method == LT_METHOD_HEAD ? 1 : 2) == LT_OK;

@@ -2,7 +2,7 @@
 #include "worker.h"
 
 #include "base/clock.h"
-#include "client.h"
+#include "exchange.h"
 #include "listener.h"
 #include "process.h"
 #include "upstream.h"
@@ -187,20 +187,6 @@ static void on_heartbeat(struct lt_timer *t) {
     lt_timer_set(&w->loop, t, HEARTBEAT_MS);
 }
 
-static void on_access_flush(struct lt_task *t) {
-    struct lt_worker *w = LT_ENTRY(t, struct lt_worker, access_flush);
-    struct lt_span lines = lt_buf_span(&w->access);
-    while (lines.n) {
-        ssize_t n = write(STDOUT_FILENO, lines.p, lines.n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break; // nobody reads: the lines are lost, the requests are not
-        lines = lt_span(lines.p + n, lines.n - (size_t)n);
-    }
-    lt_buf_consume(&w->access, w->access.len);
-}
-
 void lt_worker_check_drained(struct lt_worker *w) {
     if (w->draining && w->n_clients == 0 && w->users == 0)
         lt_loop_stop(&w->loop);
@@ -290,7 +276,7 @@ bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, 
     lt_list_init(&w->listeners);
     lt_timer_init(&w->heartbeat, on_heartbeat);
     lt_task_init(&w->apply, on_apply);
-    lt_task_init(&w->access_flush, on_access_flush);
+    lt_task_init(&w->access_flush, lt_access_flush);
     lt_buf_init(&w->scratch, 2 * head + (64 << 10));
     lt_buf_init(&w->access, ACCESS_MAX);
     lt_block_pool_init(&w->blocks, head + LT_BODY_ROOM > MIN_BLOCK ? head + LT_BODY_ROOM : MIN_BLOCK);
@@ -314,7 +300,7 @@ void lt_worker_fini(struct lt_worker *w) {
     }
     if (w->generation)
         free_generation(w->generation);
-    on_access_flush(&w->access_flush);
+    lt_access_flush(&w->access_flush);
     lt_snapshot_put(atomic_exchange(&w->next, NULL));
     for (unsigned i = 0; w->module_metrics && i < w->n_modules; i++)
         lt_metrics_fini(&w->module_metrics[i]);

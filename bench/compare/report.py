@@ -41,7 +41,8 @@ def machine(lethe):
     rows = [("CPU", f"{os.cpu_count()} × {proc_field('/proc/cpuinfo', 'model name')}{virtual}, {memory:.0f} GB"),
             ("system", f"{proc_field('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release()}")]
     if lethe:
-        rows.append(("lethe", f"{first_line(lethe, 'version')}, {checkout {revision(os.path.dirname(os.path.abspath(__file__)))}"))
+        where = os.path.dirname(os.path.abspath(__file__))
+        rows.append(("lethe", f"{first_line(lethe, 'version')}, checkout {revision(where)}"))
     rows += [("HAProxy", first_line(find("haproxy"), "-v")), ("nginx", first_line(find("nginx"), "-v")),
              ("Redis", first_line(find("redis-server"), "--version")), ("wrk", first_line(find("wrk"), "-v"))]
     return "".join(f"- {name}: {what}\n" for name, what in rows)

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lethe tells of itself: metrics, the access log, the admin listener."""
 import json
+import os
 import re
+import subprocess
 import threading
 
 import pytest
 
-from rig import App, Client, Lethe, answer, wait_for
+from rig import App, Client, Lethe, answer, find_binary, wait_for
+from rig.lethe import clean_env
+from rig.servers import free_port
 
 
 @pytest.fixture(name="app", scope="module")
@@ -232,3 +236,23 @@ def test_last_lines_are_not_lost_at_the_end(app):
             assert lethe.get("/end").status == 200
         lethe.stop()
         assert len(lethe.access()) == 5
+
+
+def test_access_log_that_nobody_reads(app):
+    """A pipe whose reader stands still: lines are lost in the end, requests are not."""
+    port = free_port()
+    out, ours = os.pipe()
+    try:
+        with subprocess.Popen([find_binary(), "run", f"--listen=127.0.0.1:{port}", f"--upstream={app.address}", "--workers=1"],
+                              env=clean_env(), stdout=ours, stderr=subprocess.PIPE) as lethe:
+            os.close(ours)
+            assert b"listening" in wait_for(lambda: next(line for line in lethe.stderr if b"event=listening" in line))
+            with Client(f"127.0.0.1:{port}", timeout=10) as c:
+                for _ in range(1000):  # some 250 bytes each: four times what a pipe holds
+                    assert c.get("/").status == 200
+            lethe.terminate()
+            assert lethe.wait(10) == 0, lethe.stderr.read().decode()
+            first = os.read(out, 65536).decode()
+        assert all("event=access" in line for line in first.splitlines()[:-1]) and len(first) > 30000
+    finally:
+        os.close(out)

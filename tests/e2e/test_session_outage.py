@@ -234,9 +234,17 @@ def test_redis_connection_cut(cluster_of):
     """CLIENT KILL, a fail-over of a proxy: nobody notices."""
     c = cluster_of()
     user = c.browser()
-    for i in range(6):
-        assert user.count(to=i % 2) == i + 1
+    assert user.count(to=0) == 1 and user.count(to=1) == 2
+
+    def connected():
+        clients = c.redis.call("CLIENT", "LIST", "TYPE", "normal").decode().splitlines()
+        return sum("cmd=client" not in line and "cmd=NULL" not in line for line in clients) == 2
+    for i in range(2, 12):
         c.redis.call("CLIENT", "KILL", "TYPE", "normal")
+        if i % 3 == 0:
+            wait_for(connected, 10, "both connected again, by themselves")
+        assert user.count(to=i % 2) == i + 1
+        wait_for(connected, 10, "both connected again")  # one that is cut off while it greets takes a rest
 
 
 def test_redis_connections_cut_under_load(cluster_of):
