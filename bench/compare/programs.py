@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs of the comparison: how each is started, and that it is what it should be.
 
-One worker or thread each, connections to the origin kept alive, no access log unless asked for; everything else is each program's
-default, but that HAProxy and nginx also write X-Forwarded-For, as lethe always does."""
+One worker or thread each, connections to the origin kept alive, no access log unless asked for. HAProxy and nginx also write
+X-Forwarded-For, as lethe always does; nginx has buffers for a whole 64 KB answer. The rest is each program's default."""
 import contextlib
 import os
 import re

@@ -372,7 +372,7 @@ void lt_redis_cancel(struct lt_redis_call *call) {
 }
 
 bool lt_redis_is_open(const struct lt_redis *r) {
-    return r->state == BACKOFF;
+    return r->failures > 0;
 }
 
 static struct lt_span copy_text(char **at, struct lt_span s) {

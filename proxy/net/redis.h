@@ -44,5 +44,5 @@ void lt_redis_send(struct lt_redis *r, struct lt_redis_call *call, const struct 
 // The caller is no longer interested: `done` will not be called.
 void lt_redis_cancel(struct lt_redis_call *call);
 
-// Is the breaker open (commands fail at once, until the next probe of the connection succeeds)?
+// Is the breaker open? From the first connection that failed until one is ready again; between two tries commands fail at once.
 bool lt_redis_is_open(const struct lt_redis *r);

@@ -164,11 +164,16 @@ def test_client_that_leaves_in_mid_answer(cluster):
     assert behind.result()["value"] == 1
 
 
-def test_client_that_is_gone_when_its_answer_comes(lethe, tmp_path):
+@pytest.fixture
+def app():
+    with App() as a:
+        yield a
+
+
+def test_client_that_is_gone_when_its_answer_comes(lethe, app, tmp_path):
     """The answer's bytes are there before the news that nobody reads them: writing fails, the session is stored all the same."""
     (tmp_path / "sessions").mkdir()
     go_on, sent = threading.Event(), threading.Event()
-    app = App()
     app.on("/login", answer(headers="Set-Cookie: PHPSESSID=abc; path=/\r\n"))
 
     @app.on("/long")
@@ -193,7 +198,6 @@ def test_client_that_is_gone_when_its_answer_comes(lethe, tmp_path):
             r.signal(signal.SIGCONT)
         assert r.get("/after", f"Cookie: {token}\r\n").status == 200, "the lock was given back"
         assert app.seen("/after")[0].all("cookie") == ["PHPSESSID=abc"]
-    app.stop()
 
 
 def test_long_request_keeps_its_lock(cluster_of):

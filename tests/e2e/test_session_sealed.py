@@ -6,7 +6,7 @@ import base64
 import pytest
 from session_rig import TOKEN, cluster_of_fixture, keys  # noqa: F401
 
-from rig import App, Lethe, answer, run_cli, wait_for
+from rig import App, answer, run_cli, wait_for
 
 
 def sealed(cluster_of, **how):
@@ -54,18 +54,21 @@ def test_keys_may_be_replaced_one_after_the_other(cluster_of):
     assert user.name(to=1) is None, "the old key is gone, and so is what it sealed"
 
 
-def test_without_keys_the_cookie_ends_with_the_process(tmp_path):
-    app = App()
+@pytest.fixture
+def app():
+    with App() as a:
+        yield a
+
+
+def test_without_keys_the_cookie_ends_with_the_process(lethe, app):
     app.on("/login", answer(headers="Set-Cookie: PHPSESSID=x; path=/\r\n"))
-    lethe = Lethe(app.address)
-    cookie = lethe.get("/login").get("set-cookie").split(";")[0]
-    lethe.get("/a", f"Cookie: {cookie}\r\n")
-    assert lethe.wait_event("keys_made"), "it says so"
-    lethe.stop()
-    lethe.start()
-    lethe.get("/b", f"Cookie: {cookie}\r\n")
-    lethe.stop()
-    app.stop()
+    r = lethe(app)
+    cookie = r.get("/login").get("set-cookie").split(";")[0]
+    r.get("/a", f"Cookie: {cookie}\r\n")
+    assert r.wait_event("keys_made"), "it says so"
+    r.stop()
+    r.start()
+    r.get("/b", f"Cookie: {cookie}\r\n")
     assert app.seen("/a")[0].all("cookie") == ["PHPSESSID=x"] and app.seen("/b")[0].all("cookie") == []
 
 
@@ -114,17 +117,14 @@ def test_idle_limit_slides(cluster_of):
     assert user.name(to=0) == "alice"
 
 
-def test_too_large_a_record_fails_loudly():
-    app = App()
+def test_too_large_a_record_fails_loudly(lethe, app):
     app.on("/big", answer(headers=f"Set-Cookie: connect.sid={'x' * 5000}; path=/\r\n"))
     app.on("/fits", answer(headers=f"Set-Cookie: connect.sid={'y' * 2500}; path=/\r\n"))
-    lethe = Lethe(app.address, {"keys": keys()})
-    r = lethe.get("/big")
-    assert (r.status, r.get("x-lethe-error")) == (503, "session_too_large")
-    assert r.all("set-cookie") == [] and lethe.wait_event("session_too_large")
-    cookie = lethe.get("/fits").get("set-cookie")
+    r = lethe(app, keys=keys())
+    big = r.get("/big")
+    assert (big.status, big.get("x-lethe-error")) == (503, "session_too_large")
+    assert big.all("set-cookie") == [] and r.wait_event("session_too_large")
+    cookie = r.get("/fits").get("set-cookie")
     assert len(cookie) <= 4096
-    lethe.get("/back", "Cookie: " + cookie.split(";")[0] + "\r\n")
+    r.get("/back", "Cookie: " + cookie.split(";")[0] + "\r\n")
     assert app.seen("/back")[0].all("cookie") == [f"connect.sid={'y' * 2500}"]
-    lethe.stop()
-    app.stop()
