@@ -104,7 +104,8 @@ def ask(program, path, method="GET", body=None, cookie=""):
 
 def check_one(program, case):
     status, _, body = ask(program, case.path, case.method, b"b" * case.body or None, program.cookie if case.session else "")
-    if status != 200 or len(body) != case.answer or (case.body and body != f"{case.body}\n".encode()):
+    right = f"{case.body}\n".encode() if case.body else b"x" * case.answer
+    if status != 200 or body != right:
         raise Failed(f"{program.name}: {case.title}: status {status}, {len(body)} bytes")
 
 

@@ -24,8 +24,8 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
     p.add_argument("--without-lethe", action="store_true", help="only the others")
-    p.add_argument("--quick", action="store_true", help="about 1½ minutes; prints, writes nothing (unless --output)")
-    p.add_argument("--full", action="store_true", help="about 3 minutes; writes ../results/<date>.md (this is the default)")
+    p.add_argument("--quick", action="store_true", help="about 1½ minutes; prints, writes nothing (unless --output); this is the default")
+    p.add_argument("--full", action="store_true", help="about 3 minutes; writes ../results/<date>.md")
     p.add_argument("--rounds", type=int, metavar="N", help="3 (quick) or 7 (full)")
     p.add_argument("--seconds", type=int, metavar="N", help="of each measurement; 1")
     p.add_argument("--cases", metavar="a,b", help="some of: " + " ".join(c.key for c in measure.CASES))
@@ -99,10 +99,10 @@ def count_system_calls(stage, cases, taking_part, args):
 def main():
     args = arguments()
     end_on_signals()
-    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or 1
+    rounds, seconds = args.rounds or (7 if args.full else 3), args.seconds or 1
     cases = [c for c in measure.CASES if not args.cases or c.key in args.cases.split(",")]
     today = datetime.date.today().isoformat()
-    output = args.output or (None if args.quick else os.path.join(HERE, "..", "results", f"{today}.md"))
+    output = args.output or (os.path.join(HERE, "..", "results", f"{today}.md") if args.full else None)
     lethe = os.path.abspath(args.lethe)
     if not args.without_lethe and not os.access(lethe, os.X_OK):
         raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE or --without-lethe")
