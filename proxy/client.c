@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20 };
+enum { FIRST_REQUEST_MS = 1000, LINGER_MS = 2000, LINGER_BYTES = 16 << 20 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -228,6 +228,7 @@ static void on_broken(struct lt_stream *s, enum lt_err e) {
 }
 
 void lt_client_exchange_done(struct lt_client *c, bool keep) {
+    c->used = true;
     c->x = NULL;
     lt_inbox_release(&c->in);
     bool more = lt_inbox_span(&c->in).n > 0;
@@ -270,8 +271,12 @@ void lt_client_close(struct lt_client *c) {
 void lt_client_drain(struct lt_client *c) {
     if (c->state == LT_CLIENT_IDLE && c->stream.reading)
         on_readable(&c->stream); // a request may stand in the socket
-    if (c->state == LT_CLIENT_IDLE && lt_inbox_span(&c->in).n == 0 && !lt_stream_pending(&c->stream))
+    if (c->state != LT_CLIENT_IDLE || lt_inbox_span(&c->in).n || lt_stream_pending(&c->stream))
+        return;
+    if (c->used)
         begin_linger(c);
+    else // its first request may be on its way
+        lt_timer_set(&c->worker->loop, &c->timer, FIRST_REQUEST_MS);
 }
 
 void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, bool proxy_header) {

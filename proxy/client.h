@@ -27,6 +27,7 @@ struct lt_client {
     struct lt_exchange *x;  // IDLE, PROXY, LINGER: NULL
     struct lt_address *via; // the peer's address when a PROXY header named another; NULL: none
     bool ended;             // the client ended its side
+    bool used; // it has carried a request
     size_t lingered;        // bytes thrown away
     struct lt_address peer;
 };
@@ -44,5 +45,6 @@ void lt_client_abort(struct lt_client *c);
 // Ends it whatever it does. For the end of a worker.
 void lt_client_close(struct lt_client *c);
 
-// For drain: takes a request that stands in the socket; without one it is closed if it is idle.
+// For drain: takes a request that stands in the socket; without one it is closed if it is idle. One that has just been made has a
+// second for its first request.
 void lt_client_drain(struct lt_client *c);

@@ -190,8 +190,9 @@ static enum lt_verdict on_response(struct lt_call *c) {
     bool lasts = response->status == 101 ||
                  (type && type->value.n >= stream.n && lt_span_eq_nocase(lt_span(type->value.p, stream.n), stream));
     char file[FILES_NAME_MAX];
+    enum file_result r;
     if (s && lasts)
-        s->settled = capture(c, s->record, file) == FILE_OK;
+        s->settled = (r = capture(c, s->record, file)) == FILE_OK || r == FILE_MISSING;
     return LT_NEXT;
 }
 

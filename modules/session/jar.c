@@ -75,12 +75,14 @@ void jar_take_response(struct lt_h1_head *response, const struct lt_option_list 
     }
 }
 
-// Does it set an id where the jar has another one?
+// Does it set an id where the jar has another one, or a first one beside what the jar has? Both may be a login: whoever knew the
+// token before must not be in it.
 static bool is_new_id(const struct lt_set_cookie *c, const struct lt_record *record, const struct lt_option_list *names,
                       int64_t now) {
     const struct lt_record_cookie *old = lt_record_cookie(record, c->name);
-    return old && cookie_kind(c->name, names) == COOKIE_ID && !lt_set_cookie_deletes(c, now) &&
-           !lt_span_eq(old->value, c->value);
+    if (cookie_kind(c->name, names) != COOKIE_ID || lt_set_cookie_deletes(c, now))
+        return false;
+    return old ? !lt_span_eq(old->value, c->value) : record->n_cookies > 0;
 }
 
 static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, int64_t now, struct jar_result *result) {

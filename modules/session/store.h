@@ -44,6 +44,7 @@ struct store_op {
     struct lt_task later; // for `done`, too
     // private to the store
     struct lt_redis_call call;
+    struct lt_timer again;
     struct store *store;
     int64_t began;
     unsigned tries;

@@ -90,8 +90,12 @@ static const struct script {
     [STORE_RELEASE] = {release_script, sizeof release_script - 1},
 };
 
+enum { AGAIN_MS = 30 };
+
 struct store {
     struct lt_redis *redis;
+    struct lt_loop *loop;
+    int64_t timeout; // ms an operation
     struct lt_metrics *metrics;
     unsigned seconds_row, breaker_row;
     char prefix[64];
@@ -171,6 +175,19 @@ static void read_reply(struct store_op *op, const redisReply *reply) {
     }
 }
 
+// A write that was not sent, or whose answer was lost, is tried again for as long as somebody can wait for it: a look-up may fail at
+// once, but a lock that is not given back stops its session. Repeating does no harm.
+static bool is_worth_another_try(const struct store_op *op, enum lt_err e) {
+    bool unheard = e == LT_ERR_REFUSED || e == LT_ERR_CLOSED || e == LT_ERR_RESET || e == LT_ERR_IO;
+    bool writes = op->kind != STORE_LOAD && op->kind != STORE_RENEW;
+    int64_t patience = op->kind == STORE_RELEASE ? op->lease : op->store->timeout;
+    return writes && unheard && lt_clock_mono() - op->began + AGAIN_MS < patience;
+}
+
+static void on_again(struct lt_timer *t) {
+    send_op(LT_ENTRY(t, struct store_op, again));
+}
+
 static void on_reply(struct lt_redis_call *call, enum lt_err e, const redisReply *reply) {
     struct store_op *op = LT_ENTRY(call, struct store_op, call);
     struct store *s = op->store;
@@ -179,6 +196,10 @@ static void on_reply(struct lt_redis_call *call, enum lt_err e, const redisReply
     if ((lost || unknown) && op->tries++ < 2) {
         op->whole_script = op->whole_script || unknown;
         send_op(op);
+        return;
+    }
+    if (!reply && is_worth_another_try(op, e)) {
+        lt_timer_set(s->loop, &op->again, AGAIN_MS);
         return;
     }
     if (reply)
@@ -193,6 +214,7 @@ static void on_reply(struct lt_redis_call *call, enum lt_err e, const redisReply
 void store_submit(struct store *s, struct store_op *op) {
     op->store = s;
     op->began = lt_clock_mono();
+    lt_timer_init(&op->again, on_again);
     op->call.done = on_reply;
     send_op(op);
 }
@@ -207,6 +229,8 @@ struct store *store_redis_new(const struct lt_services *services, struct lt_span
         return NULL;
     lt_arena_init(&arena, 16384);
     s->metrics = services->metrics;
+    s->loop = services->loop;
+    s->timeout = timeout;
     s->seconds_row = seconds_row;
     s->breaker_row = breaker_row;
     snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)prefix.n, prefix.p);

@@ -28,13 +28,21 @@ static bool is_unix(struct lt_span text, struct lt_span *path) {
     return true;
 }
 
+// What no host name and no address has.
+static bool has_stray(struct lt_span host) {
+    for (size_t i = 0; i < host.n; i++)
+        if ((unsigned char)host.p[i] <= ' ' || strchr("/@?#\"'\\", host.p[i]))
+            return true;
+    return false;
+}
+
 const char *lt_address_check(struct lt_span text) {
     struct lt_span host, port;
     if (is_unix(text, &host))
         return host.n > 0 && host.n < sizeof((struct sockaddr_un *)0)->sun_path
                    ? NULL
                    : "write \"unix:/path/to/socket\" with a path of at most 107 bytes";
-    return lt_host_port(text, &host, &port)
+    return lt_host_port(text, &host, &port) && !has_stray(host)
                ? NULL
                : "write \"host:port\" (\"127.0.0.1:8080\", \"[::1]:8080\") or \"unix:/path\"";
 }

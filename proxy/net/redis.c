@@ -47,6 +47,7 @@ struct lt_redis {
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
 static void on_broken(struct lt_stream *s, enum lt_err e);
+static void connection_lost(struct lt_redis *r, enum lt_err e);
 static const struct lt_stream_ops stream_ops = {on_readable, on_drained, on_broken};
 
 static struct lt_redis *of_stream(struct lt_stream *s) {
@@ -200,7 +201,7 @@ static void on_flush(struct lt_task *t) {
     enum lt_err e = lt_stream_write(&r->stream, &text, 1);
     lt_buf_consume(&r->queued, text.n);
     if (e != LT_OK)
-        connection_failed(r, e);
+        connection_lost(r, e);
 }
 
 static void on_drained(struct lt_stream *s) {
@@ -220,7 +221,7 @@ static void on_drained(struct lt_stream *s) {
 }
 
 static void on_broken(struct lt_stream *s, enum lt_err e) {
-    connection_failed(of_stream(s), e);
+    connection_lost(of_stream(s), e);
 }
 
 // A connection that was good is lost: what waits is told, and a new connection is tried at once, without opening the

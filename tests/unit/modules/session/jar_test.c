@@ -113,7 +113,11 @@ Test(jar, learns_from_answers) {
     cr_assert(got.set == 1 && !got.moved && !r->changed, "the same again");
     got = answer(r, "Set-Cookie: PHPSESSID=two; path=/; HttpOnly\r\n");
     cr_assert(got.moved && r->changed && r->n_cookies == 1);
+    got = answer(r, "Set-Cookie: JSESSIONID=first\r\n");
+    cr_assert(got.moved, "a first id beside what there is: a login");
+    got = answer(r, "Set-Cookie: JSESSIONID=; Max-Age=0\r\n");
     got = answer(r, "Set-Cookie: rack.session=a\r\n");
+    cr_assert_not(got.moved);
     got = answer(r, "Set-Cookie: rack.session=b\r\n");
     cr_assert(!got.moved, "a new value of such a one means nothing");
     cr_assert_eq(jar_persists_until(r), 0);
