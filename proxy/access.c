@@ -37,7 +37,8 @@ void lt_access_flush(struct lt_task *t) {
     struct lt_worker *w = LT_ENTRY(t, struct lt_worker, access_flush);
     while (w->access.len) {
         struct lt_span lines = lt_buf_span(&w->access);
-        ssize_t n = out_is_socket ? send(out_fd, lines.p, lines.n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(out_fd, lines.p, lines.n);
+        ssize_t n = out_is_socket ? send(out_fd, lines.p, lines.n, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                  : write(out_fd, lines.p, lines.n);
         if (n > 0)
             lt_buf_consume(&w->access, (size_t)n);
         else if (n == 0 || errno != EINTR)

@@ -27,7 +27,7 @@ struct lt_client {
     struct lt_exchange *x;  // IDLE, PROXY, LINGER: NULL
     struct lt_address *via; // the peer's address when a PROXY header named another; NULL: none
     bool ended;             // the client ended its side
-    bool used; // it has carried a request
+    bool used;              // it has carried a request
     size_t lingered;        // bytes thrown away
     struct lt_address peer;
 };

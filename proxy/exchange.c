@@ -465,8 +465,9 @@ void lt_exchange_finish(struct lt_exchange *x) {
     if (x->wish.active)
         lt_pool_cancel(x->generation->pool, &x->wish);
     if (x->upstream) {
-        bool reusable = x->state != LT_X_TUNNEL && x->upstream_ended && x->request_sent && x->response_framing.keep_alive &&
-                        x->response_framing.kind != LT_BODY_CLOSE && lt_body_done(&x->response_body);
+        bool reusable = x->state != LT_X_TUNNEL && x->upstream_ended && x->request_sent &&
+                        x->response_framing.keep_alive && x->response_framing.kind != LT_BODY_CLOSE &&
+                        lt_body_done(&x->response_body);
         give_upstream(x, reusable);
     }
     if (x->must_finish && !x->ended_hooks) {

@@ -7,7 +7,8 @@
 enum { FIELDS = 8 };
 
 // In a table of its own: an error is told also when the exchange's arena is used up.
-static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], int status, const char *reason, const char *type) {
+static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], int status, const char *reason,
+                     const char *type) {
     *head = (struct lt_h1_head){.status = status, .minor = 1, .headers = {.v = table, .cap = FIELDS}};
     bool ok = lt_headers_add(&head->headers, lt_hdr_name(LT_HDR_CONTENT_TYPE),
                              lt_span_cstr(type ? type : "text/plain; charset=utf-8"));
