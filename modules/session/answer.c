@@ -70,22 +70,22 @@ static enum lt_verdict lost(struct lt_call *c, const char *reason) {
 }
 
 static enum lt_verdict taken_back(struct lt_call *c) {
-    return session_result(c)->result == STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
+    return session_result(c)->result == LT_STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
 }
 
 // The old token's record has been brought to its end; or it was logged out while this request ran, and then the session must
 // not come back under a new token.
 static enum lt_verdict shortened(struct lt_call *c) {
     struct session_call *st = c->state;
-    enum store_result result = session_result(c)->result;
-    if (result == STORE_ENDED)
-        return session_op(c, STORE_END, &st->at, NULL, session_expires(c, st->session.record), taken_back);
-    return result == STORE_DOWN ? lost(c, "store_unavailable") : give_token(c);
+    enum lt_store_result result = session_result(c)->result;
+    if (result == LT_STORE_ENDED)
+        return session_op(c, LT_STORE_END, &st->at, NULL, session_expires(c, st->session.record), taken_back);
+    return result == LT_STORE_DOWN ? lost(c, "store_unavailable") : give_token(c);
 }
 
 static enum lt_verdict created(struct lt_call *c) {
     struct session_call *st = c->state;
-    if (session_result(c)->result != STORE_OK)
+    if (session_result(c)->result != LT_STORE_OK)
         return lost(c, "store_unavailable");
     st->fence = session_result(c)->fence;
     if (session_worker(c)->services->carriers) {
@@ -98,7 +98,7 @@ static enum lt_verdict created(struct lt_call *c) {
     session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
     if (!st->session.previous || st->was_locked) // with carriers the old record is written at the end
         return give_token(c);
-    return session_op(c, STORE_EXPIRE, &st->was, NULL, lt_clock_wall() + session_conf(c)->rotate_grace, shortened);
+    return session_op(c, LT_STORE_EXPIRE, &st->was, NULL, lt_clock_wall() + session_conf(c)->rotate_grace, shortened);
 }
 
 static enum lt_verdict create(struct lt_call *c) {
@@ -111,11 +111,11 @@ static enum lt_verdict create(struct lt_call *c) {
     if (!lt_token_new(&st->at.token) || !session_name(c, &st->at))
         return lt_call_fail(c, 503, "randomness");
     r->used = lt_clock_wall();
-    return session_op(c, STORE_CREATE, &st->at, r, session_expires(c, r), created);
+    return session_op(c, LT_STORE_CREATE, &st->at, r, session_expires(c, r), created);
 }
 
 static enum lt_verdict ended(struct lt_call *c) {
-    return session_result(c)->result == STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
+    return session_result(c)->result == LT_STORE_OK ? LT_NEXT : lost(c, "store_unavailable");
 }
 
 static enum lt_verdict end(struct lt_call *c) {
@@ -125,16 +125,16 @@ static enum lt_verdict end(struct lt_call *c) {
     if (v != LT_NEXT || !session_worker(c)->store || session_worker(c)->services->carriers)
         return v; // with carriers at the end, under the lock
     session_count(c, M_ENDED);
-    return session_op(c, STORE_END, &st->at, NULL, session_expires(c, st->session.record), ended);
+    return session_op(c, LT_STORE_END, &st->at, NULL, session_expires(c, st->session.record), ended);
 }
 
 // Somebody has written in between (there is no lock without carriers): the changes are made again, to what is there now.
 static enum lt_verdict reloaded(struct lt_call *c) {
     struct session_call *st = c->state;
-    enum store_result result = session_result(c)->result;
-    if (result == STORE_MISS || result == STORE_ENDED)
+    enum lt_store_result result = session_result(c)->result;
+    if (result == LT_STORE_MISS || result == LT_STORE_ENDED)
         return LT_NEXT; // logged out meanwhile
-    struct lt_record *fresh = result == STORE_OK ? session_record(c) : NULL;
+    struct lt_record *fresh = result == LT_STORE_OK ? session_record(c) : NULL;
     if (!fresh)
         return lost(c, "store_unavailable");
     st->fence = session_result(c)->fence;
@@ -145,12 +145,12 @@ static enum lt_verdict reloaded(struct lt_call *c) {
 
 static enum lt_verdict updated(struct lt_call *c) {
     struct session_call *st = c->state;
-    enum store_result result = session_result(c)->result;
-    if (result == STORE_FENCED && ++st->tries < TRIES)
-        return session_op(c, STORE_LOAD, &st->at, NULL, 0, reloaded);
-    return result == STORE_OK || result == STORE_ENDED
+    enum lt_store_result result = session_result(c)->result;
+    if (result == LT_STORE_FENCED && ++st->tries < TRIES)
+        return session_op(c, LT_STORE_LOAD, &st->at, NULL, 0, reloaded);
+    return result == LT_STORE_OK || result == LT_STORE_ENDED
                ? LT_NEXT
-               : lost(c, result == STORE_FENCED ? "session_conflict" : "store_unavailable");
+               : lost(c, result == LT_STORE_FENCED ? "session_conflict" : "store_unavailable");
 }
 
 static enum lt_verdict update(struct lt_call *c) {
@@ -162,7 +162,7 @@ static enum lt_verdict update(struct lt_call *c) {
     if (v != LT_NEXT || session_worker(c)->services->carriers || !r->changed)
         return v; // with carriers at the end, with the content
     r->used = lt_clock_wall();
-    return session_op(c, STORE_SAVE, &st->at, r, session_expires(c, r), updated);
+    return session_op(c, LT_STORE_SAVE, &st->at, r, session_expires(c, r), updated);
 }
 
 // The session moves to a new token; the old one leads to the old id for a while.

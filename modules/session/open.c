@@ -92,7 +92,7 @@ static enum lt_verdict stand_in_line(struct lt_call *c) {
 
 static enum lt_verdict load(struct lt_call *c) {
     struct session_call *st = c->state;
-    return session_op(c, STORE_LOAD, &st->at, NULL, 0, loaded);
+    return session_op(c, LT_STORE_LOAD, &st->at, NULL, 0, loaded);
 }
 
 static enum lt_verdict busy(struct lt_call *c) {
@@ -124,12 +124,12 @@ static enum lt_verdict found(struct lt_call *c) {
 static enum lt_verdict loaded(struct lt_call *c) {
     struct session_call *st = c->state;
     switch (session_result(c)->result) {
-    case STORE_OK:
+    case LT_STORE_OK:
         return found(c);
-    case STORE_BUSY:
+    case LT_STORE_BUSY:
         return busy(c);
-    case STORE_MISS:
-    case STORE_ENDED:
+    case LT_STORE_MISS:
+    case LT_STORE_ENDED:
         // The client's cookie stays: an answer that deletes it may come after the one that has set a newer.
         lock_leave(&session_worker(c)->queue, &st->place);
         session_count(c, M_MISSING);

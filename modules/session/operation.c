@@ -20,7 +20,7 @@ static struct lt_seal_context context_of(const struct token_name *name) {
 static bool seal_record(const struct session_worker *w, const struct token_name *name, const struct lt_record *r,
                         struct lt_buf *out) {
     struct lt_buf plain;
-    lt_buf_init(&plain, STORE_DATA_MAX - 1024);
+    lt_buf_init(&plain, LT_STORE_DATA_MAX - 1024);
     bool ok = lt_record_encode(r, &plain);
     char *room = ok ? lt_buf_reserve(out, lt_seal_size(plain.len)) : NULL;
     size_t n =
@@ -43,10 +43,10 @@ struct lt_record *session_record(struct lt_call *c) {
     return r;
 }
 
-static struct store_op *make(struct lt_call *c, enum store_kind kind, const struct token_name *name) {
+static struct lt_store_op *make(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name) {
     struct session_call *st = c->state;
     const struct session_conf *conf = session_conf(c);
-    struct store_op *op = store_op_new(kind);
+    struct lt_store_op *op = lt_store_op_new(kind);
     if (!op)
         return NULL;
     memcpy(op->hash, name->hash, sizeof op->hash);
@@ -57,7 +57,7 @@ static struct store_op *make(struct lt_call *c, enum store_kind kind, const stru
     return op;
 }
 
-static void on_result(struct store_op *op) {
+static void on_result(struct lt_store_op *op) {
     struct lt_call *c = op->user;
     struct session_call *st = c->state;
     st->op_pending = false;
@@ -65,56 +65,55 @@ static void on_result(struct store_op *op) {
 }
 
 static void forget(struct session_call *st) {
-    store_op_free(st->op);
+    lt_store_op_free(st->op);
     st->op = NULL;
 }
 
-enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name,
+enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name,
                            const struct lt_record *record, int64_t expires, lt_hook_fn *then) {
     struct session_call *st = c->state;
     struct session_worker *w = c->worker;
     forget(st);
-    struct store_op *op = st->op = make(c, kind, name);
+    struct lt_store_op *op = st->op = make(c, kind, name);
     if (!op || (record && !seal_record(w, name, record, &op->data)))
         return lt_call_fail(c, 503, "memory");
     op->expires = expires;
-    op->release = kind == STORE_SAVE;
-    if (kind == STORE_END)
+    op->release = kind == LT_STORE_SAVE;
+    if (kind == LT_STORE_END)
         op->ttl = expires - lt_clock_wall() > 1 ? expires - lt_clock_wall() : 1;
     op->done = on_result;
     op->user = c;
     st->op_pending = true;
-    store_submit(w->store, op);
+    lt_store_submit(w->store, op);
     return lt_call_wait(c, then, session_abandon);
 }
 
-struct store_op *session_result(struct lt_call *c) {
+struct lt_store_op *session_result(struct lt_call *c) {
     return ((struct session_call *)c->state)->op;
 }
 
 // --- alone ---
 
 static void let_go(struct lt_task *t) {
-    struct store_op *op = LT_ENTRY(t, struct store_op, later);
+    struct lt_store_op *op = LT_ENTRY(t, struct lt_store_op, later);
     const struct lt_services *services = op->user;
-    store_op_free(op);
+    lt_store_op_free(op);
     lt_services_drop(services);
 }
 
 // A lock that came too late for its exchange is given back; then the operation is over.
-static void on_alone(struct store_op *op) {
+static void on_alone(struct lt_store_op *op) {
     const struct lt_services *services = op->user;
-    if ((op->kind == STORE_LOAD || op->kind == STORE_CREATE) && op->lease && op->result != STORE_BUSY) {
-        op->kind = STORE_RELEASE;
-        op->tries = 0;
-        store_submit(op->store, op);
+    if ((op->kind == LT_STORE_LOAD || op->kind == LT_STORE_CREATE) && op->lease && op->result != LT_STORE_BUSY) {
+        op->kind = LT_STORE_RELEASE;
+        lt_store_submit(op->store, op);
         return;
     }
     lt_task_init(&op->later, let_go);
     lt_loop_defer(services->loop, &op->later); // dropping may free the store, which is calling us
 }
 
-static void go_alone(struct lt_call *c, struct store_op *op) {
+static void go_alone(struct lt_call *c, struct lt_store_op *op) {
     const struct lt_services *services = session_worker(c)->services;
     lt_services_hold(services);
     op->user = (void *)services;
@@ -130,29 +129,29 @@ void session_abandon(struct lt_call *c) {
     st->op = NULL;
 }
 
-static void submit_alone(struct lt_call *c, enum store_kind kind, const struct token_name *name) {
-    struct store_op *op = make(c, kind, name);
+static void submit_alone(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name) {
+    struct lt_store_op *op = make(c, kind, name);
     if (!op)
         return; // the lease ends by itself
     go_alone(c, op);
-    store_submit(session_worker(c)->store, op);
+    lt_store_submit(session_worker(c)->store, op);
 }
 
 void session_unlock(struct lt_call *c) {
     struct session_call *st = c->state;
     if (st->locked)
-        submit_alone(c, STORE_RELEASE, &st->at);
+        submit_alone(c, LT_STORE_RELEASE, &st->at);
     if (st->was_locked)
-        submit_alone(c, STORE_RELEASE, &st->was);
+        submit_alone(c, LT_STORE_RELEASE, &st->was);
     st->locked = st->was_locked = false;
 }
 
 static void on_renew(struct lt_timer *t) {
     struct session_call *st = LT_ENTRY(t, struct session_call, timer);
     if (st->locked)
-        submit_alone(st->call, STORE_RENEW, &st->at);
+        submit_alone(st->call, LT_STORE_RENEW, &st->at);
     if (st->was_locked)
-        submit_alone(st->call, STORE_RENEW, &st->was);
+        submit_alone(st->call, LT_STORE_RENEW, &st->was);
     lt_timer_set(lt_call_loop(st->call), t, session_conf(st->call)->lock_ttl / 3);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/session/session.h"
 
-#include "modules/session/keys.h"
+#include "crypto/keys.h"
 #include "modules/session/names.h"
 #include "modules/session/state.h"
 
@@ -136,28 +136,14 @@ static const struct lt_metric metrics[M_COUNT] = {
                    NULL},
 };
 
-static bool is_sealed(struct lt_span store) {
-    return store.n == 0 || lt_span_eq(store, LT_S("sealed"));
-}
-
-static void check_store(struct lt_span store, struct lt_diag *diag) {
-    struct lt_arena arena;
-    struct lt_redis_options ignored;
-    const char *error;
-    if (is_sealed(store))
-        return;
-    lt_arena_init(&arena, 16384);
-    if (!lt_redis_url(store, &arena, &ignored, &error))
-        lt_diag_add(diag, "store: %s", error);
-    lt_arena_fini(&arena);
-}
-
 static void check(const struct lt_config *config, struct lt_diag *diag) {
     struct lt_span keys = lt_config_text(config, "keys");
     struct lt_key_ring ring;
     char error[512];
-    check_store(lt_config_text(config, "store"), diag);
-    if (keys.n && !keys_load(&ring, keys, error, sizeof error))
+    const char *advice = lt_store_check(lt_config_text(config, "store"));
+    if (advice)
+        lt_diag_add(diag, "store: %s", advice);
+    if (keys.n && !lt_keys_load(&ring, keys, error, sizeof error))
         lt_diag_add(diag, "keys: %s", error);
     else if (keys.n)
         lt_key_ring_wipe(&ring);
@@ -183,19 +169,28 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
     char error[512] = "no randomness";
     w->services = services;
     lock_queue_init(&w->queue);
-    if (!(keys.n ? keys_load(&w->ring, keys, error, sizeof error) : keys_default(&w->ring, is_sealed(url)))) {
+    if (!(keys.n ? lt_keys_load(&w->ring, keys, error, sizeof error)
+                 : lt_keys_default(&w->ring, lt_store_is_client_held(url)))) {
         LT_LOG(LT_LOG_ERROR, "keys_failed", lt_fs("why", error));
         return false;
     }
-    if (is_sealed(url))
+    if (lt_store_is_client_held(url))
         return true;
-    w->store = store_redis_new(services, url, sc->store_timeout, sc->prefix, M_STORE_SECONDS, M_BREAKER);
+    w->store = lt_store_new(&(struct lt_store_options){
+        .loop = services->loop,
+        .url = url,
+        .prefix = sc->prefix,
+        .timeout = sc->store_timeout,
+        .metrics = services->metrics,
+        .seconds_row = M_STORE_SECONDS,
+        .breaker_row = M_BREAKER,
+    });
     return w->store != NULL;
 }
 
 static void worker_fini(void *worker) {
     struct session_worker *w = worker;
-    store_free(w->store);
+    lt_store_free(w->store);
     lt_key_ring_wipe(&w->ring);
 }
 
@@ -205,7 +200,7 @@ static void on_done(struct lt_call *c) {
         return;
     session_lease_end(c);
     session_abandon(c);
-    store_op_free(st->op);
+    lt_store_op_free(st->op);
     session_unlock(c);
     lock_leave(&session_worker(c)->queue, &st->place);
     lt_record_free(st->session.record);

@@ -9,7 +9,8 @@
 #include "crypto/key_ring.h"
 #include "modules/session/jar.h"
 #include "modules/session/lock_queue.h"
-#include "modules/session/store.h"
+#include "module.h"
+#include "store/store.h"
 
 struct session_conf {
     struct lt_option_list cookies, exempt;
@@ -19,7 +20,7 @@ struct session_conf {
 
 struct session_worker {
     const struct lt_services *services;
-    struct store *store; // NULL: sealed
+    struct lt_store *store; // NULL: sealed
     struct lt_key_ring ring;
     struct lock_queue queue;
 };
@@ -52,19 +53,19 @@ struct session_call {
     // where the record stands in the store
     struct token_name at, was; // `was`: after a rotation, where session.previous stands
     uint64_t fence, was_fence;
-    bool locked, was_locked;    // `owner` holds the lock
-    char owner[33];             // random, for this exchange
-    lt_hook_fn *committed;      // what follows the commit; NULL: not begun
-    enum store_result refused;  // why the commit of a rotation is taken back
-    struct jar_changes changes; // of the answer, kept for a second try
+    bool locked, was_locked;      // `owner` holds the lock
+    char owner[33];               // random, for this exchange
+    lt_hook_fn *committed;        // what follows the commit; NULL: not begun
+    enum lt_store_result refused; // why the commit of a rotation is taken back
+    struct jar_changes changes;   // of the answer, kept for a second try
     unsigned tries;
     // waiting
     struct lock_place place;
     int64_t give_up; // mono ms: the end of patience for the lock
     bool waited;
     struct lt_task turn;
-    struct lt_timer timer; // in line: give_up; locked: the next renewal of the lease
-    struct store_op *op;   // the last one that this exchange waited for
+    struct lt_timer timer;  // in line: give_up; locked: the next renewal of the lease
+    struct lt_store_op *op; // the last one that this exchange waited for
     bool op_pending;
 };
 
@@ -86,11 +87,11 @@ lt_hook_fn session_on_request, session_on_response, session_on_end;
 
 // Starts one on the record at `name` and waits: `then` reads it with session_result(). The lease and the times are filled in; `record` is
 // sealed into it (NULL: none). LT_FAIL (503) when there is no memory.
-enum lt_verdict session_op(struct lt_call *c, enum store_kind kind, const struct token_name *name,
+enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name,
                            const struct lt_record *record, int64_t expires, lt_hook_fn *then);
 
 // The finished operation of session_op(); freed by the next one or at the end.
-struct store_op *session_result(struct lt_call *c);
+struct lt_store_op *session_result(struct lt_call *c);
 
 // The record that a LOAD brought. NULL: it does not open, or no memory.
 struct lt_record *session_record(struct lt_call *c);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Includes point down only: main → modules → proxy → net → http · crypto · config → base (DESIGN, section 1).
+"""Includes point down only: main → modules → proxy → store → net → http · crypto · config → base (DESIGN, section 1).
 
 `layers.py [ROOT]` prints each include that points up or sideways and ends with 1 when there was one."""
 import os
@@ -14,9 +14,10 @@ BELOW = {
     "crypto": ("base",),
     "config": ("base",),
     "net": ("http", "crypto", "config", "base"),
-    "proxy": ("net", "http", "crypto", "config", "base"),
+    "store": ("net", "crypto", "config", "base"),
+    "proxy": ("store", "net", "http", "crypto", "config", "base"),
 }
-OF_MODULES = ("net", "http", "crypto", "config", "base")
+OF_MODULES = ("store", "net", "http", "crypto", "config", "base")
 CONTRACT = ("proxy/module.h", "proxy/record.h")  # all that a module sees of the proxy
 EXEMPT = ("main.c", "modules/modules.c", "modules/modules.h")  # the registry, and what starts it
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/modules/session/fake_store.h"
 
+#include "net/redis.h"
+#include "store/driver.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,14 +17,10 @@ struct record {
     int64_t expires;
 };
 
-struct store {
-    struct lt_loop *loop;
-};
-
 static struct record records[RECORDS];
 static unsigned n_records;
 static char text[1024];
-static int forced[STORE_KINDS] = {-1, -1, -1, -1, -1, -1, -1};
+static int forced[LT_STORE_KINDS]; // a result + 1; 0: none
 static struct lt_list waiting = {&waiting, &waiting};
 static bool holding;
 static struct lt_loop *the_loop;
@@ -30,15 +29,15 @@ static struct lt_loop *the_loop;
 struct pending {
     struct lt_list node;
     struct lt_task task;
-    struct store_op *op;
+    struct lt_store_op *op;
 };
 
 void fake_store_reset(void) {
     n_records = 0;
     text[0] = '\0';
     holding = false;
-    for (unsigned i = 0; i < STORE_KINDS; i++)
-        forced[i] = -1;
+    for (unsigned i = 0; i < LT_STORE_KINDS; i++)
+        forced[i] = 0;
 }
 
 const char *fake_store_log(void) {
@@ -48,8 +47,8 @@ const char *fake_store_log(void) {
     return copy;
 }
 
-void fake_store_next(enum store_kind kind, enum store_result result) {
-    forced[kind] = (int)result;
+void fake_store_next(enum lt_store_kind kind, enum lt_store_result result) {
+    forced[kind] = (int)result + 1;
 }
 
 void fake_store_steal(void) {
@@ -75,85 +74,89 @@ static struct record *find(const char *hash) {
     return NULL;
 }
 
-static void put(struct record *r, const struct store_op *op) {
+static void put(struct record *r, const struct lt_store_op *op) {
     r->n = op->data.len;
     r->expires = op->expires;
     memcpy(r->data, op->data.p + op->data.off, op->data.len);
 }
 
-static void unlock(struct record *r, const struct store_op *op) {
+static void unlock(struct record *r, const struct lt_store_op *op) {
     if (strcmp(r->owner, op->owner) == 0)
         r->owner[0] = '\0';
 }
 
-static enum store_result load(struct record *r, struct store_op *op) {
+static enum lt_store_result load(struct record *r, struct lt_store_op *op) {
     if (r->n == 0)
-        return STORE_ENDED;
+        return LT_STORE_ENDED;
     if (op->lease && r->owner[0] && strcmp(r->owner, op->owner) != 0)
-        return STORE_BUSY;
+        return LT_STORE_BUSY;
     if (op->lease) {
         strcpy(r->owner, op->owner);
         r->fence++;
     }
     op->fence = r->fence;
-    return lt_buf_append(&op->data, lt_span(r->data, r->n)) ? STORE_OK : STORE_DOWN;
+    return lt_buf_append(&op->data, lt_span(r->data, r->n)) ? LT_STORE_OK : LT_STORE_DOWN;
 }
 
-static enum store_result save(struct record *r, struct store_op *op) {
+static enum lt_store_result save(struct record *r, struct lt_store_op *op) {
     if (r->n == 0)
-        return STORE_ENDED;
+        return LT_STORE_ENDED;
     if (op->lease ? r->fence > op->fence : r->fence != op->fence)
-        return STORE_FENCED;
+        return LT_STORE_FENCED;
     put(r, op);
     r->fence += op->lease ? 0 : 1;
     if (op->release)
         unlock(r, op);
-    return STORE_OK;
+    return LT_STORE_OK;
 }
 
-static enum store_result run(struct store_op *op) {
+static enum lt_store_result run(struct lt_store_op *op) {
     struct record *r = find(op->hash);
-    if (op->kind == STORE_CREATE && n_records < RECORDS) {
+    if (op->kind == LT_STORE_CREATE && n_records < RECORDS) {
         r = &records[n_records++];
         *r = (struct record){.fence = 1};
         strcpy(r->hash, op->hash);
         put(r, op);
         strcpy(r->owner, op->lease ? op->owner : "");
         op->fence = 1;
-        return STORE_OK;
+        return LT_STORE_OK;
     }
     if (!r)
-        return op->kind == STORE_RELEASE || op->kind == STORE_EXPIRE ? STORE_OK : STORE_MISS;
+        return op->kind == LT_STORE_RELEASE || op->kind == LT_STORE_EXPIRE ? LT_STORE_OK : LT_STORE_MISS;
     switch (op->kind) {
-    case STORE_LOAD:
+    case LT_STORE_LOAD:
         return load(r, op);
-    case STORE_SAVE:
+    case LT_STORE_SAVE:
         return save(r, op);
-    case STORE_END:
+    case LT_STORE_END:
         r->n = 0;
         unlock(r, op);
-        return STORE_OK;
-    case STORE_EXPIRE:
+        return LT_STORE_OK;
+    case LT_STORE_EXPIRE:
         r->expires = op->expires < r->expires ? op->expires : r->expires;
-        return r->n ? STORE_OK : STORE_ENDED;
-    case STORE_RENEW:
-        return strcmp(r->owner, op->owner) == 0 ? STORE_OK : STORE_MISS;
+        return r->n ? LT_STORE_OK : LT_STORE_ENDED;
+    case LT_STORE_RENEW:
+        return strcmp(r->owner, op->owner) == 0 ? LT_STORE_OK : LT_STORE_MISS;
     default:
         unlock(r, op);
-        return STORE_OK;
+        return LT_STORE_OK;
     }
 }
 
 static void finish(struct lt_task *t) {
-    static const char *const words[] = {"load", "create", "save", "end", "expire", "renew", "release"};
+    static const char *const words[LT_STORE_KINDS] = {
+        [LT_STORE_LOAD] = "load",       [LT_STORE_CREATE] = "create", [LT_STORE_SAVE] = "save",
+        [LT_STORE_END] = "end",         [LT_STORE_EXPIRE] = "expire", [LT_STORE_RENEW] = "renew",
+        [LT_STORE_RELEASE] = "release",
+    };
     struct pending *p = LT_ENTRY(t, struct pending, task);
-    struct store_op *op = p->op;
+    struct lt_store_op *op = p->op;
     free(p);
-    op->result = forced[op->kind] >= 0 ? (enum store_result)forced[op->kind] : run(op);
-    forced[op->kind] = -1;
+    op->result = forced[op->kind] ? (enum lt_store_result)(forced[op->kind] - 1) : run(op);
+    forced[op->kind] = 0;
     snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s%s", *text ? " " : "", words[op->kind],
-             op->result == STORE_OK ? "" : "!");
-    op->done(op);
+             op->result == LT_STORE_OK ? "" : "!");
+    lt_store_finish(op);
 }
 
 void fake_store_hold(bool hold) {
@@ -165,9 +168,9 @@ void fake_store_hold(bool hold) {
     }
 }
 
-void store_submit(struct store *s, struct store_op *op) {
+static void submit(struct lt_store *s, struct lt_store_op *op) {
     struct pending *p = calloc(1, sizeof *p);
-    op->store = s;
+    the_loop = s->loop;
     p->op = op;
     lt_task_init(&p->task, finish);
     lt_list_init(&p->node);
@@ -177,28 +180,44 @@ void store_submit(struct store *s, struct store_op *op) {
         lt_loop_defer(s->loop, &p->task);
 }
 
-struct store_op *store_op_new(enum store_kind kind) {
-    struct store_op *op = calloc(1, sizeof *op);
-    op->kind = kind;
-    lt_buf_init(&op->data, STORE_DATA_MAX);
-    return op;
+static const char *check(struct lt_span url) {
+    struct lt_arena arena;
+    struct lt_redis_options ignored;
+    const char *error = NULL;
+    lt_arena_init(&arena, 16384);
+    bool ok = lt_redis_url(url, &arena, &ignored, &error);
+    lt_arena_fini(&arena);
+    return ok ? NULL : error;
 }
 
-void store_op_free(struct store_op *op) {
-    if (!op)
-        return;
-    lt_buf_fini(&op->data);
-    free(op);
+static struct lt_store *open_store(const struct lt_store_options *o) {
+    (void)o;
+    return calloc(1, sizeof(struct lt_store));
 }
 
-struct store *store_redis_new(const struct lt_services *services, struct lt_span url, int64_t timeout,
-                              struct lt_span prefix, unsigned seconds_row, unsigned breaker_row) {
-    (void)url, (void)timeout, (void)prefix, (void)seconds_row, (void)breaker_row;
-    struct store *s = calloc(1, sizeof *s);
-    s->loop = the_loop = services->loop;
-    return s;
-}
-
-void store_free(struct store *s) {
+static void close_store(struct lt_store *s) {
     free(s);
 }
+
+static bool breaker_is_open(const struct lt_store *s) {
+    (void)s;
+    return false;
+}
+
+const struct lt_store_driver lt_store_redis = {
+    .scheme = "redis://",
+    .check = check,
+    .open = open_store,
+    .close = close_store,
+    .submit = submit,
+    .breaker_is_open = breaker_is_open,
+};
+
+const struct lt_store_driver lt_store_redis_unix = {
+    .scheme = "redis+unix://",
+    .check = check,
+    .open = open_store,
+    .close = close_store,
+    .submit = submit,
+    .breaker_is_open = breaker_is_open,
+};

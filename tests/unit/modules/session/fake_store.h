@@ -2,14 +2,14 @@
 // The store of modules/session/store.h in memory: it does what the scripts in Redis do, and writes down what it was asked.
 #pragma once
 
-#include "modules/session/store.h"
+#include "store/store.h"
 
 // Since the last call: a word an operation ("load create save end expire renew release"), "!" behind one that was given back another
-// result than STORE_OK.
+// result than LT_STORE_OK.
 const char *fake_store_log(void);
 
-// The next operation of this kind ends so, once. STORE_DOWN does nothing before.
-void fake_store_next(enum store_kind kind, enum store_result result);
+// The next operation of this kind ends so, once. LT_STORE_DOWN does nothing before.
+void fake_store_next(enum lt_store_kind kind, enum lt_store_result result);
 
 // Until the second call the results wait.
 void fake_store_hold(bool hold);

@@ -157,14 +157,14 @@ Test(session, unknown_and_ended_tokens_are_not_adopted) {
 Test(session, a_store_that_is_away_is_no_logout) {
     begin(false);
     const char *token = log_in();
-    fake_store_next(STORE_LOAD, STORE_DOWN);
+    fake_store_next(LT_STORE_LOAD, LT_STORE_DOWN);
     struct rig_exchange *x = ask(token);
     cr_assert(x->verdict == LT_FAIL && x->status == 503);
     cr_assert_str_eq(x->reason, "store_unavailable");
     over(x);
     x = ask("");
     cr_assert_eq(x->verdict, LT_NEXT);
-    fake_store_next(STORE_CREATE, STORE_DOWN);
+    fake_store_next(LT_STORE_CREATE, LT_STORE_DOWN);
     cr_assert_eq(answer(x, "Set-Cookie: PHPSESSID=two\n"), LT_FAIL);
     cr_assert_str_eq(x->reason, "store_unavailable");
     over(x);
@@ -322,7 +322,7 @@ Test(session, a_late_rotation_does_not_bring_a_session_back) {
     begin(true);
     const char *token = log_in();
     struct rig_exchange *slow = ask(token);
-    fake_store_next(STORE_SAVE, STORE_ENDED);
+    fake_store_next(LT_STORE_SAVE, LT_STORE_ENDED);
     cr_assert_eq(answer(slow, "Set-Cookie: PHPSESSID=two; path=/\n"), LT_NEXT);
     finish(slow);
     over(slow);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "modules/session/keys.h"
+#include "crypto/keys.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,7 +25,7 @@ static bool load_file(struct lt_key_ring *ring, struct lt_span path, char *error
     return ok;
 }
 
-bool keys_load(struct lt_key_ring *ring, struct lt_span option, char *error, size_t size) {
+bool lt_keys_load(struct lt_key_ring *ring, struct lt_span option, char *error, size_t size) {
     struct lt_span mark = LT_S("file:");
     if (lt_span_starts(option, mark))
         return load_file(ring, lt_span(option.p + mark.n, option.n - mark.n), error, size);
@@ -51,7 +51,7 @@ static void warn_open(void) {
            lt_fs("do", "give every replica the same LETHE_KEYS, made by \"lethe keygen\""));
 }
 
-bool keys_default(struct lt_key_ring *ring, bool sealed) {
+bool lt_keys_default(struct lt_key_ring *ring, bool sealed) {
     if (sealed) {
         pthread_once(&own_once, make_own);
         *ring = (struct lt_key_ring){.n = 1, .keys = {own_key}};

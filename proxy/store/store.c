@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/driver.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_redis_unix};
+
+static const struct lt_store_driver *driver_of(struct lt_span url) {
+    for (unsigned i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if (lt_span_starts(url, lt_span_cstr(drivers[i]->scheme)))
+            return drivers[i];
+    return NULL;
+}
+
+bool lt_store_is_client_held(struct lt_span url) {
+    return url.n == 0 || lt_span_eq(url, LT_S("sealed"));
+}
+
+const char *lt_store_check(struct lt_span url) {
+    const struct lt_store_driver *driver = driver_of(url);
+    if (lt_store_is_client_held(url))
+        return NULL;
+    return driver ? driver->check(url)
+                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", or \"sealed\" for a cookie";
+}
+
+struct lt_store *lt_store_new(const struct lt_store_options *o) {
+    const struct lt_store_driver *driver = driver_of(o->url);
+    struct lt_store *s = driver ? driver->open(o) : NULL;
+    if (!s)
+        return NULL;
+    s->driver = driver;
+    s->loop = o->loop;
+    s->timeout = o->timeout;
+    s->metrics = o->metrics;
+    s->seconds_row = o->seconds_row;
+    s->breaker_row = o->breaker_row;
+    snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)o->prefix.n, o->prefix.p);
+    return s;
+}
+
+void lt_store_free(struct lt_store *s) {
+    if (s)
+        s->driver->close(s);
+}
+
+struct lt_store_op *lt_store_op_new(enum lt_store_kind kind) {
+    struct lt_store_op *op = calloc(1, sizeof *op);
+    if (!op)
+        return NULL;
+    op->kind = kind;
+    lt_buf_init(&op->data, LT_STORE_DATA_MAX);
+    return op;
+}
+
+void lt_store_op_free(struct lt_store_op *op) {
+    if (!op)
+        return;
+    lt_buf_fini(&op->data);
+    free(op);
+}
+
+void lt_store_submit(struct lt_store *s, struct lt_store_op *op) {
+    op->store = s;
+    op->began = lt_clock_mono();
+    s->driver->submit(s, op);
+}
+
+void lt_store_finish(struct lt_store_op *op) {
+    struct lt_store *s = op->store;
+    lt_metric_observe(s->metrics, s->seconds_row, (uint64_t)(lt_clock_mono() - op->began) * 1000);
+    lt_metric_set(s->metrics, s->breaker_row, s->driver->breaker_is_open(s));
+    op->done(op);
+}
