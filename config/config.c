@@ -360,3 +360,11 @@ struct lt_span lt_config_text(const struct lt_config *c, const char *name) {
         return lt_span(NULL, 0);
     return *(const struct lt_span *)(const void *)((const char *)row.values + row.option->offset);
 }
+
+int64_t lt_config_number(const struct lt_config *c, const char *name) {
+    struct row row;
+    if (!find_row(c, name, false, &row) ||
+        (row.option->type != LT_OPT_INT && row.option->type != LT_OPT_DURATION && row.option->type != LT_OPT_SIZE))
+        return 0;
+    return *(const int64_t *)(const void *)((const char *)row.values + row.option->offset);
+}

@@ -5,13 +5,15 @@
 #include "modules/files/files.h"
 #include "modules/health/health.h"
 #include "modules/session/session.h"
+#include "modules/state_api/state_api.h"
 #include "modules/sticky/sticky.h"
 
 const struct lt_module *const lt_modules[] = {
-    &lt_module_admin,   // GATE
-    &lt_module_health,  // GATE
-    &lt_module_session, // STATE
-    &lt_module_sticky,  // AFFINITY
-    &lt_module_files,   // CARRIER
+    &lt_module_admin,     // GATE
+    &lt_module_health,    // GATE
+    &lt_module_session,   // STATE
+    &lt_module_sticky,    // AFFINITY
+    &lt_module_files,     // CARRIER
+    &lt_module_state_api, // CARRIER
     NULL,
 };

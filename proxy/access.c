@@ -78,6 +78,6 @@ void lt_access_record(struct lt_exchange *x) {
         x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
     lt_worker_count(x->worker, LT_M_OK + (unsigned)x->outcome, 1);
     lt_metric_observe(&x->worker->core_metrics, LT_M_REQUEST_SECONDS, (uint64_t)ms * 1000);
-    if (x->generation->snapshot->core.log->access && !x->worker->admin)
+    if (x->generation->snapshot->core.log->access && x->worker->role == LT_ROLE_PROXY)
         log_line(x, ms);
 }

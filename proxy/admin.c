@@ -18,11 +18,15 @@ static bool print_core(struct lt_buf *out, struct lt_worker *workers, unsigned n
 }
 
 static bool print_modules(struct lt_buf *out, struct lt_worker *workers, unsigned n) {
-    struct lt_metrics *all[256];
+    struct lt_metrics *all[256 + 8];
+    unsigned n_sides;
+    struct lt_worker *sides = lt_process_sides(&n_sides);
     for (unsigned m = 0; m < workers[0].n_modules; m++) {
         for (unsigned i = 0; i < n; i++)
             all[i] = &workers[i].module_metrics[m];
-        if (!lt_metrics_print(out, all, n))
+        for (unsigned i = 0; i < n_sides; i++)
+            all[n + i] = &sides[i].module_metrics[m];
+        if (!lt_metrics_print(out, all, n + n_sides))
             return false;
     }
     return true;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FIRST_REQUEST_MS = 1000, LINGER_MS = 2000, LINGER_BYTES = 16 << 20 };
+enum { FIRST_REQUEST_MS = 1000, LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -44,7 +44,7 @@ static void close_client(struct lt_client *c) {
     lt_task_cancel(&c->next);
     lt_list_remove(&c->node);
     c->worker->n_clients--;
-    if (!c->worker->admin)
+    if (c->worker->role == LT_ROLE_PROXY)
         lt_process_connections(-1);
     lt_worker_count(c->worker, LT_M_CLIENTS, -1);
     lt_worker_check_drained(c->worker);
@@ -283,13 +283,13 @@ void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, b
     struct lt_client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
-        if (!w->admin)
+        if (w->role == LT_ROLE_PROXY)
             lt_process_connections(-1);
         return;
     }
     c->worker = w;
     c->peer = *peer;
-    lt_stream_open(&c->stream, &w->loop, fd, &stream_ops, 4 * w->blocks.size);
+    lt_stream_open(&c->stream, &w->loop, fd, &stream_ops, w->role == LT_ROLE_PROXY ? 4 * w->blocks.size : REPLY_MAX);
     lt_inbox_init(&c->in, &w->blocks);
     lt_timer_init(&c->timer, on_timer);
     lt_task_init(&c->next, on_next);

@@ -148,6 +148,10 @@ void lt_exchange_client_data(struct lt_exchange *x) {
     case LT_X_TUNNEL:
         lt_tunnel_move(x);
         break;
+    case LT_X_REQUEST_HOOKS:
+        if (x->collect)
+            lt_collect_pump(x);
+        break;
     default: // it waits in the inbox
         break;
     }
@@ -451,7 +455,7 @@ static void on_timer(struct lt_timer *t) {
     struct lt_exchange *x = LT_ENTRY(t, struct lt_exchange, timer);
     int64_t limit = x->state == LT_X_TUNNEL ? conf(x)->timeouts->tunnel : conf(x)->timeouts->upstream;
     int64_t idle = lt_clock_mono() - x->active;
-    bool waits_for_hook = x->state == LT_X_REQUEST_HOOKS || x->state == LT_X_CONNECT ||
+    bool waits_for_hook = (x->state == LT_X_REQUEST_HOOKS && !x->collect) || x->state == LT_X_CONNECT ||
                           x->state == LT_X_RESPONSE_HOOKS || x->state == LT_X_END_HOOKS;
     if (idle < limit || waits_for_hook) // those have limits of their own
         lt_timer_set(&x->worker->loop, t, idle < limit ? limit - idle : limit);

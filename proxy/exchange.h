@@ -82,7 +82,9 @@ struct lt_exchange {
     bool replied;      // lethe answered itself
     bool client_broken;
 
-    struct lt_call *calls; // one a module instance
+    struct lt_call *calls;          // one a module instance
+    struct lt_collect *collect;     // a module reads the body; NULL: it goes upstream
+    struct lt_headers *reply_extra; // fields for an answer of our own; NULL: none
     struct lt_pipeline pipeline;
     struct lt_session *session;
     struct lt_timer timer; // silence of the upstream or the client
@@ -148,6 +150,9 @@ void lt_forward_identify(struct lt_exchange *x); // trusted? https? which reques
 
 // reply.c: an answer of our own. The head must not have been released. `body` NULL: a line made of status and reason.
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close);
+
+// collect.c: what the client has sent goes into the module's buffer.
+void lt_collect_pump(struct lt_exchange *x);
 
 // tunnel.c
 void lt_tunnel_begin(struct lt_exchange *x);

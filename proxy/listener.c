@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 16, PAUSE_MS = 100, ADMIN_CONNECTIONS = 256 };
+enum { BACKLOG = 1024, ACCEPT_AT_ONCE = 16, PAUSE_MS = 100, SIDE_CONNECTIONS = 1024 };
 
 struct lt_listener {
     struct lt_list node;
@@ -79,7 +79,8 @@ static bool is_free(const struct lt_address *a) {
     return true;
 }
 
-bool lt_listen(struct lt_span text, unsigned n, int *fds, struct lt_address *bound, char *error, size_t size) {
+bool lt_listen(struct lt_span text, unsigned mode, unsigned n, int *fds, struct lt_address *bound, char *error,
+               size_t size) {
     if (!lt_address_parse(text, bound))
         return set_error(error, size, text, "not an address of this machine; write \"127.0.0.1:8080\" or \"unix:/path\"");
     bool local = bound->u.sa.sa_family == AF_UNIX;
@@ -99,6 +100,8 @@ bool lt_listen(struct lt_span text, unsigned n, int *fds, struct lt_address *bou
         if (i == 0 && !local)
             getsockname(fds[0], &bound->u.sa, &length); // port 0: the others follow the first
     }
+    if (local && mode && chmod(bound->u.local.sun_path, mode) != 0)
+        LT_LOG(LT_LOG_WARN, "socket_mode", lt_fs("path", bound->u.local.sun_path), lt_fs("why", strerror(errno)));
     return true;
 }
 
@@ -129,10 +132,11 @@ static bool accept_one(struct lt_listener *l) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     unsigned limit = (unsigned)l->worker->generation->snapshot->core.limits->connections;
-    if (l->worker->admin) // probes and metrics are answered however many clients there are
-        limit = ADMIN_CONNECTIONS;
-    if ((l->worker->admin ? l->worker->n_clients + 1 : lt_process_connections(1)) > limit) {
-        if (!l->worker->admin)
+    bool side = l->worker->role != LT_ROLE_PROXY;
+    if (side) // probes, metrics and the application's state are answered however many clients there are
+        limit = SIDE_CONNECTIONS;
+    if ((side ? l->worker->n_clients + 1 : lt_process_connections(1)) > limit) {
+        if (!side)
             lt_process_connections(-1);
         refuse(l->worker, fd);
         return true;

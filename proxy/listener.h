@@ -6,7 +6,8 @@
 #include "worker.h"
 
 // Opens `text` for `n` workers: fds[i] is worker i's. False: `error` is one line that says what to do; nothing stays open.
-bool lt_listen(struct lt_span text, unsigned n, int *fds, struct lt_address *bound, char *error, size_t size);
+bool lt_listen(struct lt_span text, unsigned mode, unsigned n, int *fds, struct lt_address *bound, char *error,
+               size_t size);
 
 // The worker accepts on `fd` from now on (before its thread starts). False: no memory; fd is closed.
 bool lt_listener_add(struct lt_worker *w, int fd, bool proxy_header);

@@ -34,12 +34,19 @@ struct lt_call;
 struct lt_module;
 typedef enum lt_verdict lt_hook_fn(struct lt_call *c);
 
+// Whom a worker serves. Only a PROXY worker has an upstream.
+enum lt_role {
+    LT_ROLE_PROXY, // the main listeners
+    LT_ROLE_ADMIN, // the admin listener: the modules with `on_admin`
+    LT_ROLE_OWN,   // the listener of one module's own (`listen`): that module alone
+};
+
 // What the whole worker offers to its modules.
 struct lt_services {
     struct lt_loop *loop;
-    const struct lt_config *config;   // every group, by lt_config_group()
-    bool carriers;                    // a module of phase CARRIER is enabled: sessions have content
-    bool admin;                       // this is the admin listener's worker: there is no upstream
+    const struct lt_config *config; // every group, by lt_config_group()
+    bool exclusive;                 // a carrier wants one request at a time a session, across all replicas
+    enum lt_role role;
     struct lt_span upstream;          // the application's address ("host:port", "unix:/path")
     struct lt_metrics *metrics;       // of the module that is being initialised
     struct lt_generation *generation; // for lt_services_hold
@@ -62,6 +69,10 @@ struct lt_module {
     // Is it in use on the main listeners under this configuration? NULL: always. A module that is not costs nothing.
     bool (*enabled)(const void *conf);
     bool on_admin; // its on_request runs on the admin listener as well, whatever enabled() says
+    // CARRIER, in use: is one request at a time to work on a session? NULL: yes.
+    bool (*exclusive)(const void *conf);
+    // The address of a listener of its own, served by a thread of its own (LT_ROLE_OWN); empty: none. `mode` of a unix socket.
+    struct lt_span (*listen)(const void *conf, unsigned *mode);
     // At the start of a worker and for every new configuration. False: logged by the module, the process ends with 1 (at a reload: the old
     // configuration stays).
     bool (*worker_init)(void *worker, const void *conf, const struct lt_services *s);
@@ -109,9 +120,10 @@ struct lt_h1_head *lt_call_request(struct lt_call *c);
 struct lt_h1_head *lt_call_response(struct lt_call *c);
 // In on_end: did the application's answer come whole? If not, what it left behind may be torn: nothing of it is to be stored.
 bool lt_call_answered(struct lt_call *c);
-struct lt_span lt_call_id(struct lt_call *c);          // the request id, for logs
-bool lt_call_is_https(struct lt_call *c);              // the client's side, as a trusted peer says
-struct lt_session *lt_call_session(struct lt_call *c); // NULL: none
+struct lt_span lt_call_id(struct lt_call *c);            // the request id, for logs
+bool lt_call_is_https(struct lt_call *c);                // the client's side, as a trusted peer says
+bool lt_call_peer_uid(struct lt_call *c, unsigned *uid); // of a client on a unix socket; false: it is on none
+struct lt_session *lt_call_session(struct lt_call *c);   // NULL: none
 void lt_call_set_session(struct lt_call *c, struct lt_session *s);
 
 // --- verdicts ---
@@ -123,8 +135,15 @@ void lt_call_resume(struct lt_call *c);
 // Waits `ms`.
 enum lt_verdict lt_call_sleep(struct lt_call *c, int64_t ms, lt_hook_fn *then);
 
-// Answers with a complete small message (in on_request). `type` of the body. Texts are copied.
+// Reads the request's whole body into `into` (the module's, whose maximum counts: beyond it 413 is answered), then goes on with
+// `then`. Only in on_request, by a module that answers itself: nothing of the body is left for an upstream.
+enum lt_verdict lt_call_read_body(struct lt_call *c, struct lt_buf *into, lt_hook_fn *then);
+
+// Answers with a complete message (in on_request). `type` of the body. Texts are copied. Status 204 has none.
 enum lt_verdict lt_call_reply(struct lt_call *c, int status, const char *type, struct lt_span body);
+
+// A field for the answer of lt_call_reply() or lt_call_fail(); at most 4. The texts live as long as the exchange's arena.
+void lt_call_reply_field(struct lt_call *c, struct lt_span name, struct lt_span value);
 
 // Fails the exchange: `status` (502, 503, …) and the reason that logs, metrics and X-Lethe-Error show.
 enum lt_verdict lt_call_fail(struct lt_call *c, int status, const char *reason);

@@ -3,6 +3,7 @@
 #include "exchange.h"
 
 #include <assert.h>
+#include <sys/socket.h>
 
 static void run(struct lt_exchange *x);
 
@@ -172,6 +173,29 @@ void lt_call_hold(struct lt_call *c, bool hold) {
 
 void lt_call_must_finish(struct lt_call *c, bool must) {
     c->x->must_finish = must;
+}
+
+void lt_call_reply_field(struct lt_call *c, struct lt_span name, struct lt_span value) {
+    struct lt_exchange *x = c->x;
+    if (!x->reply_extra) {
+        struct lt_headers *extra = lt_arena_alloc(&x->arena, sizeof *extra);
+        if (!extra || !lt_headers_init(extra, &x->arena))
+            return;
+        x->reply_extra = extra;
+    }
+    if (!lt_headers_add(x->reply_extra, name, value))
+        LT_LOG(LT_LOG_WARN, "reply_field", lt_f("id", x->id), lt_fs("why", "no memory"));
+}
+
+bool lt_call_peer_uid(struct lt_call *c, unsigned *uid) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    struct lt_client *client = c->x->client;
+    if (!client || client->peer.u.sa.sa_family != AF_UNIX ||
+        getsockopt(client->stream.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return false;
+    *uid = peer.uid;
+    return true;
 }
 
 enum lt_verdict lt_call_reply(struct lt_call *c, int status, const char *type, struct lt_span body) {

@@ -15,12 +15,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+enum { SIDES_MAX = 8 };
+
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
     struct lt_worker *workers;
     unsigned n;
-    struct lt_worker admin;
-    bool has_admin;
+    struct lt_worker sides[SIDES_MAX]; // the admin's, and those of modules' own listeners
+    unsigned n_sides;
     atomic_uint connections;
     atomic_bool started, draining;
     int ended; // eventfd: counts workers whose loop has ended
@@ -37,8 +39,9 @@ struct lt_worker *lt_process_workers(unsigned *n) {
     return process.workers;
 }
 
-struct lt_worker *lt_process_admin(void) {
-    return process.has_admin ? &process.admin : NULL;
+struct lt_worker *lt_process_sides(unsigned *n) {
+    *n = process.n_sides;
+    return process.sides;
 }
 
 void lt_process_worker_ended(void) {
@@ -67,12 +70,12 @@ static unsigned cpu_count(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
-static bool open_listener(struct lt_span text, struct lt_worker *workers, unsigned n, bool proxy_header,
+static bool open_listener(struct lt_span text, unsigned mode, struct lt_worker *workers, unsigned n, bool proxy_header,
                           const char *event) {
     int fds[256];
     char error[256], at[LT_ADDRESS_TEXT];
     struct lt_address bound;
-    if (!lt_listen(text, n, fds, &bound, error, sizeof error)) {
+    if (!lt_listen(text, mode, n, fds, &bound, error, sizeof error)) {
         fprintf(stderr, "lethe: %s\n", error);
         return false;
     }
@@ -85,6 +88,17 @@ static bool open_listener(struct lt_span text, struct lt_worker *workers, unsign
     return true;
 }
 
+// A listener with a thread of its own.
+static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_module *own, struct lt_span address,
+                     unsigned mode, const char *event) {
+    struct lt_worker *w = &process.sides[process.n_sides];
+    if (process.n_sides == SIDES_MAX)
+        return false;
+    process.n_sides++;
+    return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) &&
+           open_listener(address, mode, w, 1, false, event);
+}
+
 static bool make_workers(struct lt_snapshot *s) {
     const struct lt_top_conf *top = s->core.top;
     process.n = top->workers ? (unsigned)top->workers : cpu_count();
@@ -93,16 +107,19 @@ static bool make_workers(struct lt_snapshot *s) {
     if (!process.workers || process.ended < 0)
         return false;
     for (unsigned i = 0; i < process.n; i++)
-        if (!lt_worker_init(&process.workers[i], s, i, false))
+        if (!lt_worker_init(&process.workers[i], s, i, LT_ROLE_PROXY, NULL))
             return false;
-    if (top->admin.n) {
-        process.has_admin = true;
-        if (!lt_worker_init(&process.admin, s, process.n, true) ||
-            !open_listener(top->admin, &process.admin, 1, false, "admin_listening"))
+    if (top->admin.n && !add_side(s, LT_ROLE_ADMIN, NULL, top->admin, 0, "admin_listening"))
+        return false;
+    for (unsigned i = 0; i < s->n_modules; i++) {
+        const struct lt_module *m = s->modules[i];
+        unsigned mode = 0;
+        struct lt_span at = m->listen ? m->listen(lt_config_group(&s->config, m->options.prefix), &mode) : LT_S("");
+        if (at.n && !add_side(s, LT_ROLE_OWN, m, at, mode, "module_listening"))
             return false;
     }
     for (unsigned i = 0; i < top->listen.n; i++)
-        if (!open_listener(top->listen.v[i], process.workers, process.n, top->proxy_protocol, "listening"))
+        if (!open_listener(top->listen.v[i], 0, process.workers, process.n, top->proxy_protocol, "listening"))
             return false;
     return true;
 }
@@ -111,8 +128,9 @@ static bool start_workers(void) {
     for (unsigned i = 0; i < process.n; i++)
         if (!lt_worker_start(&process.workers[i]))
             return false;
-    if (process.has_admin && !lt_worker_start(&process.admin))
-        return false;
+    for (unsigned i = 0; i < process.n_sides; i++)
+        if (!lt_worker_start(&process.sides[i]))
+            return false;
     atomic_store(&process.started, true);
     return true;
 }
@@ -128,8 +146,8 @@ static void reload_all(struct lt_snapshot *(*reload)(void)) {
     apply_log(s);
     for (unsigned i = 0; i < process.n; i++)
         lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
-    if (process.has_admin)
-        lt_worker_reload(&process.admin, lt_snapshot_ref(s));
+    for (unsigned i = 0; i < process.n_sides; i++)
+        lt_worker_reload(&process.sides[i], lt_snapshot_ref(s));
     lt_snapshot_put(s);
     LT_LOG(LT_LOG_INFO, "reloaded");
 }
@@ -186,17 +204,17 @@ static void main_loop(int signals, int64_t drain_limit, struct lt_snapshot *(*re
 static void join_all(void) {
     for (unsigned i = 0; i < process.n; i++)
         pthread_join(process.workers[i].thread, NULL);
-    if (process.has_admin) {
-        lt_worker_stop(&process.admin);
-        pthread_join(process.admin.thread, NULL);
+    for (unsigned i = 0; i < process.n_sides; i++) { // the last requests may have asked them
+        lt_worker_stop(&process.sides[i]);
+        pthread_join(process.sides[i].thread, NULL);
     }
 }
 
 static void free_workers(void) {
     for (unsigned i = 0; process.workers && i < process.n; i++)
         lt_worker_fini(&process.workers[i]);
-    if (process.has_admin)
-        lt_worker_fini(&process.admin);
+    for (unsigned i = 0; i < process.n_sides; i++)
+        lt_worker_fini(&process.sides[i]);
     free(process.workers);
     remove_unix_sockets();
 }

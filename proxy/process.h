@@ -11,9 +11,9 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void));
 // A client connection more or less in the whole process. Returns how many there are now. Any worker.
 unsigned lt_process_connections(int delta);
 
-// All workers but the admin's, for the scrape. Any thread while the process runs.
+// The workers of the main listeners, for the scrape; and those of all other listeners. Any thread while the process runs.
 struct lt_worker *lt_process_workers(unsigned *n);
-struct lt_worker *lt_process_admin(void); // NULL: none
+struct lt_worker *lt_process_sides(unsigned *n);
 
 // A worker's loop has ended (its thread says so last).
 void lt_process_worker_ended(void);

@@ -4,20 +4,22 @@
 
 #include <stdio.h>
 
-enum { FIELDS = 8 };
+enum { FIELDS = 12 };
 
 // In a table of its own: an error is told also when the exchange's arena is used up.
 static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], int status, const char *reason,
-                     const char *type) {
+                     const char *type, const struct lt_headers *extra) {
     *head = (struct lt_h1_head){.status = status, .minor = 1, .headers = {.v = table, .cap = FIELDS}};
-    bool ok = lt_headers_add(&head->headers, lt_hdr_name(LT_HDR_CONTENT_TYPE),
-                             lt_span_cstr(type ? type : "text/plain; charset=utf-8"));
+    bool ok = status == 204 || lt_headers_add(&head->headers, lt_hdr_name(LT_HDR_CONTENT_TYPE),
+                                              lt_span_cstr(type ? type : "text/plain; charset=utf-8"));
     if (reason)
         ok = ok && lt_headers_add(&head->headers, LT_S("X-Lethe-Error"), lt_span_cstr(reason));
     if (status == 503)
         ok = ok && lt_headers_add(&head->headers, LT_S("Retry-After"), LT_S("1"));
     if (status == 405)
         ok = ok && lt_headers_add(&head->headers, LT_S("Allow"), LT_S("GET, HEAD"));
+    for (unsigned i = 0; extra && i < extra->n; i++)
+        ok = ok && lt_headers_add(&head->headers, extra->v[i].name, extra->v[i].value);
     return ok && lt_headers_add(&head->headers, LT_S("Cache-Control"), LT_S("no-store"));
 }
 
@@ -46,9 +48,12 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
         c->stream.corked = false;
     }
     x->head_released = true;
-    struct lt_h1_out how = {
-        .kind = LT_BODY_LENGTH, .length = body.n, .close = !x->keep, .keep_alive = x->keep && x->request.minor == 0};
-    bool ok = !c || (describe(&head, table, status, reason, type) && lt_h1_write_response(out, &head, &how));
+    struct lt_h1_out how = {.kind = status == 204 ? LT_BODY_NONE : LT_BODY_LENGTH,
+                            .length = body.n,
+                            .close = !x->keep,
+                            .keep_alive = x->keep && x->request.minor == 0};
+    bool ok =
+        !c || (describe(&head, table, status, reason, type, x->reply_extra) && lt_h1_write_response(out, &head, &how));
     if (c && ok) {
         struct lt_span pieces[] = {lt_buf_span(out), body};
         ok = lt_stream_write(&c->stream, pieces, x->request.method == LT_METHOD_HEAD ? 1 : 2) == LT_OK;

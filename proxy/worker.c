@@ -112,15 +112,28 @@ void lt_services_drop(const struct lt_services *s) {
     lt_generation_put(s->generation);
 }
 
-static bool is_used(const struct lt_module *m, const struct lt_snapshot *s, bool admin) {
-    const void *conf = m->options.prefix ? lt_config_group(&s->config, m->options.prefix) : NULL;
-    return admin ? m->on_admin : !m->enabled || m->enabled(conf);
+static const void *conf_of(const struct lt_module *m, const struct lt_snapshot *s) {
+    return m->options.prefix ? lt_config_group(&s->config, m->options.prefix) : NULL;
 }
 
-static bool has_carrier(const struct lt_snapshot *s) {
-    for (unsigned i = 0; i < s->n_modules; i++)
-        if (s->modules[i]->phase == LT_PHASE_CARRIER && is_used(s->modules[i], s, false))
+static bool is_used(const struct lt_module *m, const struct lt_snapshot *s, const struct lt_worker *w) {
+    switch (w->role) {
+    case LT_ROLE_ADMIN:
+        return m->on_admin;
+    case LT_ROLE_OWN:
+        return m == w->own;
+    default:
+        return !m->enabled || m->enabled(conf_of(m, s));
+    }
+}
+
+static bool is_exclusive(const struct lt_snapshot *s) {
+    for (unsigned i = 0; i < s->n_modules; i++) {
+        const struct lt_module *m = s->modules[i];
+        const void *conf = conf_of(m, s);
+        if (m->phase == LT_PHASE_CARRIER && (!m->enabled || m->enabled(conf)) && (!m->exclusive || m->exclusive(conf)))
             return true;
+    }
     return false;
 }
 
@@ -129,13 +142,13 @@ static bool add_instance(struct lt_generation *g, const struct lt_module *module
     const struct lt_snapshot *s = g->snapshot;
     *m = (struct lt_instance){
         .module = module,
-        .conf = module->options.prefix ? lt_config_group(&s->config, module->options.prefix) : NULL,
+        .conf = conf_of(module, s),
         .worker = calloc(1, module->worker_size + 1),
         .metrics = metrics,
         .services = {.loop = &g->worker->loop,
                      .config = &s->config,
-                     .carriers = has_carrier(s),
-                     .admin = g->worker->admin,
+                     .exclusive = is_exclusive(s),
+                     .role = g->worker->role,
                      .upstream = s->core.top->upstream,
                      .metrics = metrics,
                      .generation = g},
@@ -162,11 +175,11 @@ static struct lt_generation *new_generation(struct lt_worker *w, struct lt_snaps
     }
     *g = (struct lt_generation){.references = 1, .snapshot = s, .worker = w, .instances = instances};
     for (unsigned i = 0; i < s->n_modules; i++)
-        if (is_used(s->modules[i], s, w->admin) && !add_instance(g, s->modules[i], &w->module_metrics[i])) {
+        if (is_used(s->modules[i], s, w) && !add_instance(g, s->modules[i], &w->module_metrics[i])) {
             free_generation(g);
             return NULL;
         }
-    if (!w->admin) {
+    if (w->role == LT_ROLE_PROXY) {
         unsigned workers;
         lt_process_workers(&workers);
         g->pool = lt_pool_new(w, &s->core, (unsigned)s->core.limits->upstream_connections / (workers ? workers : 1));
@@ -249,7 +262,10 @@ void lt_worker_stop(struct lt_worker *w) {
 static void *run(void *arg) {
     struct lt_worker *w = arg;
     char name[16];
-    snprintf(name, sizeof name, w->admin ? "lethe-admin" : "lethe-%u", w->index);
+    if (w->role == LT_ROLE_PROXY)
+        snprintf(name, sizeof name, "lethe-%u", w->index);
+    else
+        snprintf(name, sizeof name, "lethe-%.9s", w->own ? w->own->name : "admin");
     pthread_setname_np(pthread_self(), name);
     lt_loop_run(&w->loop);
     lt_process_worker_ended();
@@ -269,9 +285,10 @@ static bool init_metrics(struct lt_worker *w, const struct lt_snapshot *s) {
     return ok;
 }
 
-bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, bool admin) {
+bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, enum lt_role role,
+                    const struct lt_module *own) {
     size_t head = (size_t)s->core.limits->head;
-    *w = (struct lt_worker){.index = index, .admin = admin};
+    *w = (struct lt_worker){.index = index, .role = role, .own = own};
     lt_list_init(&w->clients);
     lt_list_init(&w->listeners);
     lt_timer_init(&w->heartbeat, on_heartbeat);

@@ -36,7 +36,7 @@ struct lt_generation {
     struct lt_worker *worker;
     struct lt_instance *instances; // only the modules in use, in request order
     unsigned n;
-    struct lt_upstream_pool *pool; // NULL on the admin worker
+    struct lt_upstream_pool *pool; // PROXY only
 };
 
 // A running exchange, or a module's detached work, holds its generation; the last put frees it.
@@ -65,7 +65,8 @@ enum { LT_REJECT_METHOD = LT_H1_REASONS, LT_REJECT_HEAD_TIMEOUT, LT_REJECT_CONNE
 struct lt_worker {
     struct lt_loop loop;
     unsigned index;
-    bool admin;
+    enum lt_role role;
+    const struct lt_module *own; // LT_ROLE_OWN: the module it serves
     pthread_t thread;
     struct lt_generation *generation; // the current one
     struct lt_block_pool blocks;
@@ -89,7 +90,9 @@ struct lt_worker {
 };
 
 // Makes the worker and its first generation: module instances, pool. False: logged.
-bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, bool admin);
+// `own`: of LT_ROLE_OWN, else NULL.
+bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, enum lt_role role,
+                    const struct lt_module *own);
 // After the thread has ended (or was never started).
 void lt_worker_fini(struct lt_worker *w);
 // Starts the thread, which runs until it has drained or is asked to stop.

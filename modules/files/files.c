@@ -4,6 +4,7 @@
 #include "modules/files/files.h"
 
 #include "base/clock.h"
+#include "http/framing.h"
 #include "modules/files/profile.h"
 #include "modules/files/session_file.h"
 
@@ -184,14 +185,9 @@ static enum lt_verdict on_end(struct lt_call *c) {
 // An event stream or a WebSocket lasts: an application that has closed its session before it (its flock is free) is done with it.
 static enum lt_verdict on_response(struct lt_call *c) {
     struct lt_session *s = lt_call_session(c);
-    const struct lt_h1_head *response = lt_call_response(c);
-    const struct lt_header *type = lt_headers_get(&response->headers, LT_HDR_CONTENT_TYPE);
-    static const struct lt_span stream = {"text/event-stream", 17};
-    bool lasts = response->status == 101 ||
-                 (type && type->value.n >= stream.n && lt_span_eq_nocase(lt_span(type->value.p, stream.n), stream));
     char file[FILES_NAME_MAX];
     enum file_result r;
-    if (s && lasts)
+    if (s && lt_framing_lasts(lt_call_response(c)))
         s->settled = (r = capture(c, s->record, file)) == FILE_OK || r == FILE_MISSING;
     return LT_NEXT;
 }

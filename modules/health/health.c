@@ -60,7 +60,7 @@ static enum probe by_entry(struct lt_span entry, struct lt_span path) {
 static enum probe probe_of(const struct lt_call *c, struct lt_span path) {
     const struct health_conf *conf = c->conf;
     const struct health_worker *w = c->worker;
-    if (w->services->admin)
+    if (w->services->role == LT_ROLE_ADMIN)
         return path.n && path.p[0] == '/' ? by_name(lt_span(path.p + 1, path.n - 1)) : NO_PROBE;
     for (unsigned i = 0; i < conf->paths.n; i++) {
         enum probe probe = by_entry(conf->paths.v[i], path);

@@ -88,7 +88,7 @@ static enum lt_verdict created(struct lt_call *c) {
     if (session_result(c)->result != LT_STORE_OK)
         return lost(c, "store_unavailable");
     st->fence = session_result(c)->fence;
-    if (session_worker(c)->services->carriers) {
+    if (session_worker(c)->services->exclusive) {
         st->locked = true;
         session_lease_begin(c);
         lt_call_must_finish(c, true);
@@ -122,7 +122,7 @@ static enum lt_verdict end(struct lt_call *c) {
     struct session_call *st = c->state;
     st->session.ended = true;
     enum lt_verdict v = set_cookie(c, LT_S(""), 0);
-    if (v != LT_NEXT || !session_worker(c)->store || session_worker(c)->services->carriers)
+    if (v != LT_NEXT || !session_worker(c)->store || session_worker(c)->services->exclusive)
         return v; // with carriers at the end, under the lock
     session_count(c, M_ENDED);
     return session_op(c, LT_STORE_END, &st->at, NULL, session_expires(c, st->session.record), ended);
@@ -159,7 +159,7 @@ static enum lt_verdict update(struct lt_call *c) {
     if (!session_worker(c)->store)
         return give_sealed(c);
     enum lt_verdict v = jar_persists_until(r) && st->tries == 0 ? give_token(c) : LT_NEXT;
-    if (v != LT_NEXT || session_worker(c)->services->carriers || !r->changed)
+    if (v != LT_NEXT || session_worker(c)->services->exclusive || !r->changed)
         return v; // with carriers at the end, with the content
     r->used = lt_clock_wall();
     return session_op(c, LT_STORE_SAVE, &st->at, r, session_expires(c, r), updated);

@@ -107,7 +107,7 @@ static enum lt_verdict busy(struct lt_call *c) {
 static enum lt_verdict found(struct lt_call *c) {
     struct session_call *st = c->state;
     st->fence = session_result(c)->fence;
-    if (session_worker(c)->services->carriers) {
+    if (session_worker(c)->services->exclusive) {
         st->locked = true;
         session_lease_begin(c);
         lt_call_must_finish(c, true);
@@ -160,5 +160,5 @@ enum lt_verdict session_on_request(struct lt_call *c) {
         return LT_NEXT;
     }
     st->give_up = lt_clock_mono() + conf->lock_wait;
-    return w->services->carriers ? stand_in_line(c) : load(c);
+    return w->services->exclusive ? stand_in_line(c) : load(c);
 }

@@ -51,7 +51,7 @@ static struct lt_store_op *make(struct lt_call *c, enum lt_store_kind kind, cons
         return NULL;
     memcpy(op->hash, name->hash, sizeof op->hash);
     memcpy(op->owner, st->owner, sizeof op->owner);
-    op->lease = session_worker(c)->services->carriers ? conf->lock_ttl : 0;
+    op->lease = session_worker(c)->services->exclusive ? conf->lock_ttl : 0;
     op->fence = name == &st->was ? st->was_fence : st->fence;
     op->ttl = conf->idle_ttl;
     return op;
@@ -94,30 +94,15 @@ struct lt_store_op *session_result(struct lt_call *c) {
 
 // --- alone ---
 
-static void let_go(struct lt_task *t) {
-    struct lt_store_op *op = LT_ENTRY(t, struct lt_store_op, later);
-    const struct lt_services *services = op->user;
-    lt_store_op_free(op);
+// The services stay for as long as it runs.
+static void on_gone(void *services) {
     lt_services_drop(services);
 }
 
-// A lock that came too late for its exchange is given back; then the operation is over.
-static void on_alone(struct lt_store_op *op) {
-    const struct lt_services *services = op->user;
-    if ((op->kind == LT_STORE_LOAD || op->kind == LT_STORE_CREATE) && op->lease && op->result != LT_STORE_BUSY) {
-        op->kind = LT_STORE_RELEASE;
-        lt_store_submit(op->store, op);
-        return;
-    }
-    lt_task_init(&op->later, let_go);
-    lt_loop_defer(services->loop, &op->later); // dropping may free the store, which is calling us
-}
-
-static void go_alone(struct lt_call *c, struct lt_store_op *op) {
+static void let_go_on(struct lt_call *c, struct lt_store_op *op) {
     const struct lt_services *services = session_worker(c)->services;
     lt_services_hold(services);
-    op->user = (void *)services;
-    op->done = on_alone;
+    lt_store_orphan(op, on_gone, (void *)(uintptr_t)services);
 }
 
 void session_abandon(struct lt_call *c) {
@@ -125,7 +110,7 @@ void session_abandon(struct lt_call *c) {
     if (!st->op_pending)
         return;
     st->op_pending = false;
-    go_alone(c, st->op);
+    let_go_on(c, st->op);
     st->op = NULL;
 }
 
@@ -133,7 +118,7 @@ static void submit_alone(struct lt_call *c, enum lt_store_kind kind, const struc
     struct lt_store_op *op = make(c, kind, name);
     if (!op)
         return; // the lease ends by itself
-    go_alone(c, op);
+    let_go_on(c, op);
     lt_store_submit(session_worker(c)->store, op);
 }
 

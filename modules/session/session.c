@@ -154,7 +154,7 @@ bool session_name(struct lt_call *c, struct token_name *name) {
     struct session_call *st = c->state;
     uint8_t random[24];
     lt_token_hash(&name->token, session_conf(c)->prefix, name->hash);
-    if (st->owner[0] || !session_worker(c)->services->carriers)
+    if (st->owner[0] || !session_worker(c)->services->exclusive)
         return true;
     if (!lt_random(random, sizeof random))
         return false;

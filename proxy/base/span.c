@@ -58,3 +58,25 @@ bool lt_span_to_u64(struct lt_span s, unsigned long long max, unsigned long long
     *out = value;
     return true;
 }
+
+static int hex(char c) {
+    c = lt_ascii_lower(c);
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool lt_span_percent_decode(struct lt_span s, char *out, size_t size, size_t *n) {
+    *n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '%') {
+            if (i + 2 >= s.n || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
+                return false;
+            c = (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2]));
+            i += 2;
+        }
+        if (*n == size)
+            return false;
+        out[(*n)++] = c;
+    }
+    return true;
+}

@@ -57,3 +57,6 @@ static inline size_t lt_span_find(struct lt_span s, char c) {
     const char *hit = s.n ? memchr(s.p, c, s.n) : NULL;
     return hit ? (size_t)(hit - s.p) : s.n;
 }
+
+// Percent-decodes (RFC 3986 section 2.1) into `out` of `size` bytes. False: a "%" without two hex digits, or no room.
+bool lt_span_percent_decode(struct lt_span s, char *out, size_t size, size_t *n);

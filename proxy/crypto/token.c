@@ -6,6 +6,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 bool lt_random(void *out, size_t n) {
@@ -35,22 +36,24 @@ static void hmac_fetch(void) {
 
 // The key is public and fixed: the token's 256 random bits are what cannot be guessed, the key only sets this use (and this
 // application) apart from every other hash of the same bytes.
-void lt_token_hash(const struct lt_token *t, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]) {
-    static const char salt[] = "lethe store name v1/";
+void lt_secret_hash(struct lt_span secret, const char *use, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]) {
     char digest[] = "SHA256";
-    unsigned char key[sizeof salt - 1 + 64], hash[32];
-    size_t n, scoped = scope.n < 64 ? scope.n : 64;
-    memcpy(key, salt, sizeof salt - 1);
+    unsigned char key[128], hash[32];
+    size_t n, salt = (size_t)snprintf((char *)key, 64, "lethe store %s v1/", use), scoped = scope.n < 64 ? scope.n : 64;
     if (scoped)
-        memcpy(key + sizeof salt - 1, scope.p, scoped);
+        memcpy(key + salt, scope.p, scoped);
     const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_END};
     pthread_once(&hmac_once, hmac_fetch);
     EVP_MAC_CTX *c = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
-    if (!c || !EVP_MAC_init(c, key, sizeof salt - 1 + scoped, params) ||
-        !EVP_MAC_update(c, t->bytes, sizeof t->bytes) || !EVP_MAC_final(c, hash, &n, sizeof hash))
+    if (!c || !EVP_MAC_init(c, key, salt + scoped, params) ||
+        !EVP_MAC_update(c, (const unsigned char *)secret.p, secret.n) || !EVP_MAC_final(c, hash, &n, sizeof hash))
         abort(); // no memory for 200 bytes, or a libcrypto without HMAC: nothing can be looked up safely
     EVP_MAC_CTX_free(c);
     lt_base64url_encode(hash, sizeof hash, out);
+}
+
+void lt_token_hash(const struct lt_token *t, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]) {
+    lt_secret_hash(lt_span((const char *)t->bytes, sizeof t->bytes), "name", scope, out);
 }
 
 size_t lt_base64url_encode(const void *in, size_t n, char *out) {

@@ -25,6 +25,9 @@ bool lt_token_parse(struct lt_span text, struct lt_token *t);
 // the ring, so that rotating keys does not move records, and it cannot be turned back. `scope` separates applications ("" is one).
 void lt_token_hash(const struct lt_token *t, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]);
 
+// The same for another secret that nobody guesses: an application's own session id. `use` sets it apart from tokens.
+void lt_secret_hash(struct lt_span secret, const char *use, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]);
+
 // base64url without padding (RFC 4648 section 5). Encode returns the length written without the NUL (size for n bytes: (n*4+2)/3 + 1).
 size_t lt_base64url_encode(const void *in, size_t n, char *out);
 // Strict: no padding, no white space, canonical last character. False: malformed, or more than `size` bytes. *n is the length.

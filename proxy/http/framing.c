@@ -161,3 +161,10 @@ void lt_framing_strip(struct lt_headers *h) {
         if (ends_here >> h->v[i].id & 1)
             h->v[i].dropped = true;
 }
+
+bool lt_framing_lasts(const struct lt_h1_head *response) {
+    static const struct lt_span stream = {"text/event-stream", 17};
+    const struct lt_header *type = lt_headers_get(&response->headers, LT_HDR_CONTENT_TYPE);
+    return response->status == 101 ||
+           (type && type->value.n >= stream.n && lt_span_eq_nocase(lt_span(type->value.p, stream.n), stream));
+}

@@ -29,3 +29,6 @@ enum lt_h1_reason lt_framing_response(const struct lt_h1_head *head, enum lt_met
 // Content-Type, Content-Encoding, Location, Date, Cache-Control, Expires, Vary, Forwarded, Via, Expect, X-Request-Id, and everything beginning with
 // "X-Forwarded-". Also drops Content-Length and Expect: lt_h1_write_* says the length anew.
 void lt_framing_strip(struct lt_headers *h);
+
+// Does this answer go on for as long as client and application like: an event stream, an upgraded connection?
+bool lt_framing_lasts(const struct lt_h1_head *response);

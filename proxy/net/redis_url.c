@@ -4,26 +4,11 @@
 static const char how[] = "write \"redis://host:port/db\", \"redis://user:password@host:port/db\" or "
                           "\"redis+unix:///path?db=0\"";
 
-static int hex(char c) {
-    c = lt_ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-// Percent-decodes into the arena (RFC 3986 section 2.1). `.p` NULL: malformed, or no memory.
+// Percent-decodes into the arena. `.p` NULL: malformed, or no memory.
 static struct lt_span decode(struct lt_arena *arena, struct lt_span s) {
     char *out = lt_arena_alloc(arena, s.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; out && i < s.n; i++) {
-        if (s.p[i] != '%') {
-            out[n++] = s.p[i];
-            continue;
-        }
-        if (s.n - i < 3 || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
-            return lt_span(NULL, 0);
-        out[n++] = (char)(hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]));
-        i += 2;
-    }
-    return lt_span(out, n);
+    size_t n;
+    return out && lt_span_percent_decode(s, out, s.n, &n) ? lt_span(out, n) : lt_span(NULL, 0);
 }
 
 static bool database(struct lt_span text, struct lt_redis_options *o) {

@@ -75,3 +75,34 @@ void lt_store_finish(struct lt_store_op *op) {
     lt_metric_set(s->metrics, s->breaker_row, s->driver->breaker_is_open(s));
     op->done(op);
 }
+
+// --- alone ---
+
+static void on_gone(struct lt_task *t) {
+    struct lt_store_op *op = LT_ENTRY(t, struct lt_store_op, later);
+    void (*gone)(void *) = op->gone;
+    void *user = op->user;
+    lt_store_op_free(op);
+    gone(user);
+}
+
+static bool has_locked(const struct lt_store_op *op) {
+    bool locks = op->kind == LT_STORE_LOCK || op->kind == LT_STORE_LOAD || op->kind == LT_STORE_CREATE;
+    return locks && op->lease && op->result != LT_STORE_BUSY;
+}
+
+static void on_alone(struct lt_store_op *op) {
+    if (has_locked(op)) {
+        op->kind = LT_STORE_RELEASE;
+        lt_store_submit(op->store, op);
+        return;
+    }
+    lt_task_init(&op->later, on_gone);
+    lt_loop_defer(op->store->loop, &op->later); // whoever is gone may free the store, which is calling us
+}
+
+void lt_store_orphan(struct lt_store_op *op, void (*gone)(void *user), void *user) {
+    op->gone = gone;
+    op->user = user;
+    op->done = on_alone;
+}

@@ -66,6 +66,7 @@ struct lt_store_op {
     // private
     struct lt_store *store;
     int64_t began;
+    void (*gone)(void *user);
     _Alignas(max_align_t) unsigned char driver[LT_STORE_DRIVER_ROOM]; // the driver's own, while it runs
 };
 
@@ -95,3 +96,7 @@ void lt_store_op_free(struct lt_store_op *op);
 
 // `op->done` must be set. The op may be submitted again from there.
 void lt_store_submit(struct lt_store *s, struct lt_store_op *op);
+
+// Nobody waits for this operation any more, which is running or is about to be submitted: it goes on alone, a lock that it gets is
+// given back, and then it is freed; behind that, at the end of a loop turn, `gone(user)` is called.
+void lt_store_orphan(struct lt_store_op *op, void (*gone)(void *user), void *user);

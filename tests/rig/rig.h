@@ -22,7 +22,8 @@
 struct rig_setup {
     const struct lt_module *module;
     const char *const *flags; // RIG_FLAGS(…) or NULL. Known: the module's own options, and --upstream, --store, --keys
-    bool carriers, admin;     // for struct lt_services
+    bool exclusive;           // for struct lt_services
+    enum lt_role role;
 };
 
 #define RIG_FLAGS(...) ((const char *const[]){__VA_ARGS__, NULL})

@@ -301,9 +301,9 @@ Test(rig, worker) {
     *story = '\0';
     cr_assert_null(rig_new(&(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.word=no")}));
     cr_assert_str_eq(story, "init", "what was not initialised is not torn down");
-    struct rig *r =
-        rig_new(&(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.number", "0"), .carriers = true});
-    cr_assert(r && !r->enabled && r->services.carriers && !r->services.admin);
+    struct rig *r = rig_new(
+        &(struct rig_setup){.module = &toy, .flags = RIG_FLAGS(UPSTREAM, "--toy.number", "0"), .exclusive = true});
+    cr_assert(r && !r->enabled && r->services.exclusive && r->services.role == LT_ROLE_PROXY);
     cr_assert_eq(rig_metric(r, "toys_total", NULL), 0);
     lt_services_hold(&r->services);
     lt_services_drop(&r->services);

@@ -113,8 +113,8 @@ struct rig *rig_new(const struct rig_setup *setup) {
     r->worker = calloc(1, m->worker_size + 1);
     r->services = (struct lt_services){.loop = &r->loop,
                                        .config = &r->config,
-                                       .carriers = setup->carriers,
-                                       .admin = setup->admin,
+                                       .exclusive = setup->exclusive,
+                                       .role = setup->role,
                                        .upstream = lt_config_text(&r->config, "upstream"),
                                        .metrics = &r->metrics,
                                        .generation = (struct lt_generation *)(void *)r};

@@ -26,7 +26,7 @@ void __wrap_cgroup_find(struct cgroup *c, const char *root) {
 }
 
 static struct rig *admin_rig(const char *const *flags) {
-    struct rig *r = rig_new(&(struct rig_setup){.module = &lt_module_health, .flags = flags, .admin = true});
+    struct rig *r = rig_new(&(struct rig_setup){.module = &lt_module_health, .flags = flags, .role = LT_ROLE_ADMIN});
     cr_assert_not_null(r);
     return r;
 }

@@ -18,14 +18,14 @@ static void end(void) {
 
 TestSuite(session, .fini = end);
 
-static void begin(bool carriers) {
+static void begin(bool exclusive) {
     fake_store_reset();
     lt_log_setup(LT_LOG_ERROR, LT_LOG_TEXT);
     rig = rig_new(&(struct rig_setup){.module = &lt_module_session,
                                       .flags = RIG_FLAGS("--upstream=127.0.0.1:1", "--store=redis://127.0.0.1:1/0",
                                                          "--keys=k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
                                                          "--session.exempt=*.css"),
-                                      .carriers = carriers});
+                                      .exclusive = exclusive});
     cr_assert(rig);
 }
 
@@ -331,8 +331,8 @@ Test(session, a_late_rotation_does_not_bring_a_session_back) {
 }
 
 Test(session, logout_is_the_end) {
-    for (int carriers = 0; carriers < 2; carriers++) {
-        begin(carriers);
+    for (int exclusive = 0; exclusive < 2; exclusive++) {
+        begin(exclusive);
         char token[128];
         snprintf(token, sizeof token, "%s", log_in());
         struct rig_exchange *x = ask(token);
@@ -345,7 +345,7 @@ Test(session, logout_is_the_end) {
         cr_assert_null(rig_request_field(x, "Cookie"));
         over(x);
         cr_assert_eq(fake_store_alive(), 0);
-        if (!carriers)
+        if (!exclusive)
             rig_free(rig);
     }
 }
