@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "admin.h"
 
+#include "base/lost.h"
 #include "process.h"
 
 enum { METRICS_MAX = 4 << 20 };
@@ -42,7 +43,7 @@ static enum lt_verdict on_request(struct lt_call *c) {
     struct lt_worker *workers = lt_process_workers(&n);
     struct lt_buf out;
     lt_buf_init(&out, METRICS_MAX);
-    bool ok = print_core(&out, workers, n) && print_modules(&out, workers, n);
+    bool ok = print_core(&out, workers, n) && print_modules(&out, workers, n) && lt_lost_print(&out);
     enum lt_verdict v = ok ? lt_call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", lt_buf_span(&out))
                            : lt_call_fail(c, 503, "memory");
     lt_buf_fini(&out);

@@ -19,6 +19,7 @@
 #include "http/h1_parse.h"
 #include "net/loop.h"
 #include "record.h"
+#include "store/store.h"
 
 enum lt_verdict {
     LT_NEXT,  // go on with the next module
@@ -87,6 +88,40 @@ struct lt_session {
     struct lt_record *previous; // the id moved (rotation): what the old token led to; else NULL
     bool ended;                 // logged out: the record will be a tombstone
     bool settled; // a carrier has the content for good already (in on_response): commit with the head, not at the end
+    // Where `record` stands, and under which lock: for what is written behind the exchange's end (lt_later). 0: not locked.
+    const struct lt_token *token;
+    uint64_t fence;
+    const struct lt_sessions *sessions;
+};
+
+enum lt_later_result {
+    LT_LATER_SAVED,
+    LT_LATER_SAME,  // there was nothing to save
+    LT_LATER_ENDED, // the session has ended meanwhile
+    LT_LATER_GONE,  // another request has worked on it since: that one counts
+    LT_LATER_LOST,  // the store did not answer for as long as one waits for a lock
+};
+
+// One change of a session behind the end of its exchange, embedded in whatever asks for it: locks it, loads it, saves it.
+struct lt_later {
+    struct lt_token token;
+    uint64_t fence; // of the last lock that the asker knows of; LT_LATER_SAVED and _SAME leave the newest here
+    // The record is loaded and locked. True: it was changed, save it.
+    bool (*amend)(struct lt_later *l, struct lt_record *r);
+    // Exactly once, from the loop. May free it.
+    void (*gone)(struct lt_later *l, enum lt_later_result r);
+    // private
+    const struct lt_sessions *sessions;
+    struct lt_store_op *op;
+    struct lt_timer again;
+    int64_t give_up;
+    enum lt_later_result result;
+    char owner[LT_STORE_OWNER + 1];
+};
+
+// The STATE module's side of it; lives as long as its generation.
+struct lt_sessions {
+    void (*begin)(const struct lt_sessions *s, struct lt_later *l);
 };
 
 // One module's view of one exchange.

@@ -226,6 +226,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN);                 // somebody opens a session file while we look whether anybody has it open
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     apply_log(s);

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A state carrier: before the request the session's file is written, afterwards what the application has made of it is captured into
-// the record. The session module holds the lock meanwhile and commits.
+// A state carrier for sessions that an application keeps in files. This file: options and start.
 #include "modules/files/files.h"
 
-#include "base/clock.h"
-#include "http/framing.h"
-#include "modules/files/profile.h"
-#include "modules/files/session_file.h"
+#include "modules/files/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,188 +10,20 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 10, DEPTH_MAX = 16 };
+enum { DEPTH_MAX = 16 };
 
-struct files_conf {
-    int profile;
-    struct lt_span dir, owner, cookie;
-    int64_t max_size, wait;
-};
-
-enum files_metric { M_WRITTEN, M_SAME, M_CAPTURED, M_REMOVED, M_BUSY, M_COUNT };
-
-struct files_worker {
-    const struct files_profile *profile;
-    struct files_dir dir;
-    unsigned depth;
-    struct lt_span cookie;
-};
-
-struct files_call {
-    char placed[FILES_NAME_MAX]; // the file that was written before the request; "" none
-    int64_t give_up;             // mono ms: the end of patience with the application's lock
-    bool previous_done;
-};
-
-static const char *const profiles[] = {"", "php", NULL};
-static const struct files_profile *const by_profile[] = {NULL, &files_profile_php};
-
-static const struct files_conf *conf_of(const struct lt_call *c) {
-    return c->conf;
-}
-
-// The file of the session that `record` stands for, and the content's name. False: the record has no (valid) id.
-static bool name_of(const struct lt_call *c, const struct lt_record *record, char file[FILES_NAME_MAX],
-                    struct lt_span *content) {
-    const struct files_worker *w = c->worker;
-    const struct lt_record_cookie *cookie = record ? lt_record_cookie(record, w->cookie) : NULL;
-    *content = cookie ? cookie->value : lt_span(NULL, 0);
-    return cookie && w->profile->file(cookie->value, w->depth, file);
-}
-
-// "files:<id>", in the arena.
-static struct lt_span content_name(struct lt_call *c, struct lt_span id) {
-    return lt_arena_printf(lt_call_arena(c), "files:%.*s", (int)id.n, id.p);
-}
-
-static enum lt_verdict again(struct lt_call *c, lt_hook_fn *hook) {
-    struct files_call *st = c->state;
-    if (lt_clock_mono() >= st->give_up) {
-        lt_metric_add(c->metrics, M_BUSY, 1);
-        return lt_call_fail(c, 503, "session_file_busy");
-    }
-    return lt_call_sleep(c, RETRY_MS, hook);
-}
-
-static enum lt_verdict failed(struct lt_call *c, const char *what) {
-    LT_LOG(LT_LOG_ERROR, "session_file", lt_f("id", lt_call_id(c)), lt_fs("what", what), lt_fs("why", strerror(errno)),
-           lt_fs("do", "let lethe read and write the application's session directory (files.dir, files.owner)"));
-    return lt_call_fail(c, 503, "session_file");
-}
-
-// --- before the request ---
-
-static enum lt_verdict place(struct lt_call *c) {
-    struct files_call *st = c->state;
-    struct files_worker *w = c->worker;
-    struct lt_session *s = lt_call_session(c);
-    char file[FILES_NAME_MAX];
-    struct lt_span id;
-    if (!name_of(c, s->record, file, &id))
-        return LT_NEXT;
-    struct lt_span name = content_name(c, id);
-    const struct lt_record_content *content = name.p ? lt_record_content(s->record, name) : NULL;
-    enum file_result r = content ? file_put(&w->dir, file, content->bytes) : file_remove(&w->dir, file);
-    if (r == FILE_BUSY)
-        return again(c, place);
-    if (r == FILE_FAILED || !name.p)
-        return failed(c, "write");
-    if (content) {
-        memcpy(st->placed, file, sizeof file);
-        lt_metric_add(c->metrics, r == FILE_SAME ? M_SAME : M_WRITTEN, 1);
-    }
-    return LT_NEXT;
-}
-
-static enum lt_verdict on_request(struct lt_call *c) {
-    struct files_call *st = c->state;
-    if (!lt_call_session(c))
-        return LT_NEXT;
-    st->give_up = lt_clock_mono() + conf_of(c)->wait;
-    return place(c);
-}
-
-// --- after it ---
-
-// The contents of ids that the session no longer has.
-static void drop_others(struct lt_record *r, struct lt_span keep) {
-    for (unsigned i = r->n_contents; i > 0; i--) {
-        struct lt_span name = r->contents[i - 1].name;
-        if (lt_span_starts(name, LT_S("files:")) && !lt_span_eq(name, keep))
-            lt_record_drop_content(r, name);
-    }
-}
-
-// Takes what the application has written into `record`. FILE_MISSING: there is no file (any more).
-static enum file_result capture(struct lt_call *c, struct lt_record *record, char file[FILES_NAME_MAX]) {
-    struct files_worker *w = c->worker;
-    struct lt_span id;
-    struct lt_buf bytes;
-    file[0] = '\0';
-    if (!name_of(c, record, file, &id))
-        return FILE_OK;
-    struct lt_span name = content_name(c, id);
-    lt_buf_init(&bytes, (size_t)conf_of(c)->max_size);
-    enum file_result r = name.p ? file_get(&w->dir, file, &bytes) : FILE_FAILED;
-    if (r == FILE_OK && !lt_record_set_content(record, name, lt_buf_span(&bytes)))
-        r = FILE_FAILED;
-    if (r == FILE_MISSING)
-        lt_record_drop_content(record, name);
-    if (r == FILE_OK || r == FILE_MISSING)
-        drop_others(record, name);
-    if (r == FILE_OK)
-        lt_metric_add(c->metrics, M_CAPTURED, 1);
-    lt_buf_fini(&bytes);
-    return r;
-}
-
-static enum lt_verdict not_captured(struct lt_call *c, enum file_result r, lt_hook_fn *hook) {
-    if (r == FILE_BUSY)
-        return again(c, hook);
-    if (r == FILE_LARGE) {
-        LT_LOG(LT_LOG_ERROR, "session_file_too_large", lt_f("id", lt_call_id(c)), lt_fs("do", "raise files.max_size"));
-        return lt_call_fail(c, 503, "session_file_too_large");
-    }
-    return failed(c, "read");
-}
-
-static enum lt_verdict capture_both(struct lt_call *c) {
-    struct files_call *st = c->state;
-    struct lt_session *s = lt_call_session(c);
-    char file[FILES_NAME_MAX];
-    enum file_result r;
-    if (s->previous && !st->previous_done) {
-        r = capture(c, s->previous, file);
-        if (r != FILE_OK && r != FILE_MISSING)
-            return not_captured(c, r, capture_both);
-        st->previous_done = true;
-    }
-    r = capture(c, s->record, file);
-    if (r != FILE_OK && r != FILE_MISSING)
-        return not_captured(c, r, capture_both);
-    if (r == FILE_MISSING && strcmp(file, st->placed) == 0) {
-        s->ended = true; // it was there when the request began: the application has destroyed the session
-        lt_metric_add(c->metrics, M_REMOVED, 1);
-    }
-    return LT_NEXT;
-}
-
-static enum lt_verdict on_end(struct lt_call *c) {
-    struct files_call *st = c->state;
-    struct lt_session *s = lt_call_session(c);
-    if (!s || !s->record || s->settled || s->ended || !lt_call_answered(c))
-        return LT_NEXT;
-    st->give_up = lt_clock_mono() + conf_of(c)->wait;
-    return capture_both(c);
-}
-
-// An event stream or a WebSocket lasts: an application that has closed its session before it (its flock is free) is done with it.
-static enum lt_verdict on_response(struct lt_call *c) {
-    struct lt_session *s = lt_call_session(c);
-    char file[FILES_NAME_MAX];
-    enum file_result r;
-    if (s && lt_framing_lasts(lt_call_response(c)))
-        s->settled = (r = capture(c, s->record, file)) == FILE_OK || r == FILE_MISSING;
-    return LT_NEXT;
-}
-
-// --- start ---
+static const char *const barriers[] = {"", "flock", "rename", "close", NULL};
+static const enum files_barrier barrier_of[] = {BARRIER_CLOSE, BARRIER_FLOCK, BARRIER_RENAME, BARRIER_CLOSE};
+static const char *const ids[] = {"plain", "signed", NULL};
 
 static bool enabled(const void *conf) {
     return ((const struct files_conf *)conf)->profile != 0;
+}
+
+static bool is_custom(const struct files_conf *conf) {
+    return strcmp(files_profile_names[conf->profile], "custom") == 0;
 }
 
 static void check(const struct lt_config *config, struct lt_diag *diag) {
@@ -207,8 +35,16 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
             diag,
             "files.dir: not given, but files.profile is \"%s\"; write the directory where the application keeps its "
             "session files",
-            profiles[conf->profile]);
-    if (!lt_span_starts(lt_config_text(config, "store"), LT_S("redis")))
+            files_profile_names[conf->profile]);
+    if (conf->patterns.n && !is_custom(conf))
+        lt_diag_add(diag, "files.patterns: the profile \"%s\" has its own; write files.profile = \"custom\"",
+                    files_profile_names[conf->profile]);
+    if (is_custom(conf) && (conf->patterns.n == 0 || conf->cookie.n == 0 || conf->barrier == 0))
+        lt_diag_add(
+            diag,
+            "files.profile: \"custom\" needs files.patterns (\"sess_{id}\"), files.cookie (\"sid\") and files.barrier "
+            "(\"flock\", \"rename\" or \"close\")");
+    if (lt_store_is_client_held(lt_config_text(config, "store")))
         lt_diag_add(
             diag,
             "files.profile: session files do not fit into the client's cookie; write \"--store redis://host:port/0\"");
@@ -269,39 +105,63 @@ static bool open_dir(struct files_worker *w, const struct files_conf *conf, cons
     return true;
 }
 
+// The profile, and what the options say otherwise.
+static void set_profile(struct files_worker *w, const struct files_conf *conf) {
+    const struct files_profile *p = files_profile_of(conf->profile);
+    bool custom = is_custom(conf);
+    w->cookie = conf->cookie.n ? conf->cookie : lt_span_cstr(p->cookie);
+    w->id = custom ? (enum files_id)conf->id : p->id;
+    w->always = p->always;
+    w->dir.barrier = custom ? barrier_of[conf->barrier] : p->barrier;
+    w->dir.lock = p->lock;
+    for (unsigned i = 0; i < FILES_PATTERNS; i++)
+        w->patterns[i] = !custom ? p->patterns[i] : i < conf->patterns.n ? conf->patterns.v[i].p : NULL;
+}
+
 // PHP's save_path form "N;MODE;/dir": the last part is the directory, the first a depth.
 static bool worker_init(void *worker, const void *conf_, const struct lt_services *services) {
     const struct files_conf *conf = conf_;
     struct files_worker *w = worker;
-    (void)services;
-    w->profile = by_profile[conf->profile];
-    w->cookie = conf->cookie.n ? conf->cookie : lt_span_cstr(w->profile->cookie);
+    w->services = services;
+    w->conf = conf;
+    set_profile(w, conf);
     const char *semicolon = strrchr(conf->dir.p, ';');
     unsigned long depth = semicolon ? strtoul(conf->dir.p, NULL, 10) : 0;
     if (depth > DEPTH_MAX)
         return refuse(conf->dir.p, "the depth is over 16", "write \"N;/dir\" as in session.save_path");
     w->depth = (unsigned)depth;
-    bool ok = open_dir(w, conf, semicolon ? semicolon + 1 : conf->dir.p);
-    if (!ok && w->dir.fd >= 0)
-        close(w->dir.fd);
-    return ok;
+    if (!open_dir(w, conf, semicolon ? semicolon + 1 : conf->dir.p)) {
+        if (w->dir.fd >= 0)
+            close(w->dir.fd);
+        return false;
+    }
+    watch_init(&w->watch, services->loop, w->dir.fd);
+    late_init(w);
+    return true;
 }
 
 static void worker_fini(void *worker) {
-    close(((struct files_worker *)worker)->dir.fd);
+    struct files_worker *w = worker;
+    late_fini(w);
+    watch_fini(&w->watch);
+    close(w->dir.fd);
 }
+
+#define AT(field) offsetof(struct files_conf, field)
 
 // clang-format off: one row an option
 static const struct lt_option options[] = {
     {.name = "profile",
      .type = LT_OPT_ENUM,
-     .offset = offsetof(struct files_conf, profile),
+     .offset = AT(profile),
      .fallback = "",
-     .choices = profiles,
-     .doc = "The runtime whose session files are carried from replica to replica. Empty: none."},
+     .choices = files_profile_names,
+     .doc = "The runtime whose session files are carried from replica to replica; `custom` takes `files.patterns`, "
+            "`files.cookie` and "
+            "`files.barrier`. Empty: none."},
     {.name = "dir",
      .type = LT_OPT_STRING,
-     .offset = offsetof(struct files_conf, dir),
+     .offset = AT(dir),
      .fallback = "",
      .unit = "path",
      .doc = "The directory where the application keeps its session files, shared with this lethe alone. For PHP the "
@@ -309,32 +169,72 @@ static const struct lt_option options[] = {
             "`session.save_path`, its form `N;/dir` included."},
     {.name = "owner",
      .type = LT_OPT_STRING,
-     .offset = offsetof(struct files_conf, owner),
+     .offset = AT(owner),
      .fallback = "",
      .unit = "user",
      .doc = "To whom session files belong: `user`, `user:group` or numbers. PHP takes no other's. Empty: the owner of "
             "the directory."},
     {.name = "cookie",
      .type = LT_OPT_STRING,
-     .offset = offsetof(struct files_conf, cookie),
+     .offset = AT(cookie),
      .fallback = "",
      .unit = "name",
      .doc = "The session cookie whose value names the file. Empty: the profile's own (`PHPSESSID`)."},
+    {.name = "id",
+     .type = LT_OPT_ENUM,
+     .offset = AT(id),
+     .fallback = "plain",
+     .choices = ids,
+     .doc = "Of `custom`: how the id stands in the cookie: as it is, or as `s:<id>.<signature>`."},
+    {.name = "patterns",
+     .type = LT_OPT_LIST,
+     .offset = AT(patterns),
+     .fallback = "",
+     .max = FILES_PATTERNS,
+     .unit = "names",
+     .check = files_pattern_check,
+     .doc = "Of `custom`: the session's files below `files.dir`; `{id}` is the id, `{2}` its first two characters. The "
+            "first one is the session "
+            "itself: an application that removes it has ended the session."},
+    {.name = "barrier",
+     .type = LT_OPT_ENUM,
+     .offset = AT(barrier),
+     .fallback = "",
+     .choices = barriers,
+     .doc = "Of `custom`: when the application is done with a file: it gives back its `flock`; it renames another file "
+            "to this name; or it has "
+            "closed it."},
     {.name = "max_size",
      .type = LT_OPT_SIZE,
-     .offset = offsetof(struct files_conf, max_size),
+     .offset = AT(max_size),
      .fallback = "4m",
      .min = 1024,
      .max = 32 << 20,
      .doc = "The largest session file; beyond it 503, and nothing is stored."},
     {.name = "wait",
      .type = LT_OPT_DURATION,
-     .offset = offsetof(struct files_conf, wait),
+     .offset = AT(wait),
      .fallback = "30s",
      .min = 10,
      .max = 3600 * 1000,
      .doc = "How long the application may keep a session file locked, before the request or after the end of its "
             "answer; then 503."},
+    {.name = "settle",
+     .type = LT_OPT_DURATION,
+     .offset = AT(settle),
+     .fallback = "500ms",
+     .min = 0,
+     .max = 60 * 1000,
+     .doc = "Where the application writes its session after every request (`tomcat`): how long the end of the answer "
+            "waits for that."},
+    {.name = "linger",
+     .type = LT_OPT_DURATION,
+     .offset = AT(linger),
+     .fallback = "60s",
+     .min = 0,
+     .max = 3600 * 1000,
+     .doc =
+         "How long behind the end of an answer a write of its session is still brought into the store. 0: not at all."},
 };
 // clang-format on
 
@@ -342,8 +242,9 @@ static const struct lt_option options[] = {
     { "lethe_session_files_total", "Session files by what was done with them.", LT_COUNTER, "event=\"" event "\"" }
 
 static const struct lt_metric metrics[M_COUNT] = {
-    [M_WRITTEN] = FILES("written"),   [M_SAME] = FILES("same"), [M_CAPTURED] = FILES("captured"),
-    [M_REMOVED] = FILES("destroyed"), [M_BUSY] = FILES("busy"),
+    [M_WRITTEN] = FILES("written"),   [M_SAME] = FILES("same"),           [M_TAKEN] = FILES("captured"),
+    [M_REMOVED] = FILES("destroyed"), [M_RECOVERED] = FILES("recovered"), [M_LATE] = FILES("late"),
+    [M_BUSY] = FILES("busy"),         [M_REFUSED] = FILES("refused"),     [M_UNSETTLED] = FILES("unsettled"),
 };
 
 const struct lt_module lt_module_files = {
@@ -359,7 +260,8 @@ const struct lt_module lt_module_files = {
     .enabled = enabled,
     .worker_init = worker_init,
     .worker_fini = worker_fini,
-    .on_request = on_request,
-    .on_response = on_response,
-    .on_end = on_end,
+    .on_request = files_on_request,
+    .on_response = files_on_response,
+    .on_end = files_on_end,
+    .on_done = files_on_done,
 };

@@ -88,12 +88,8 @@ static enum lt_verdict created(struct lt_call *c) {
     if (session_result(c)->result != LT_STORE_OK)
         return lost(c, "store_unavailable");
     st->fence = session_result(c)->fence;
-    if (session_worker(c)->services->exclusive) {
-        st->locked = true;
-        session_lease_begin(c);
-        lt_call_must_finish(c, true);
-        lt_call_hold(c, true);
-    }
+    if (session_worker(c)->services->exclusive)
+        session_locked(c);
     lt_call_set_session(c, &st->session);
     session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
     if (!st->session.previous || st->was_locked) // with carriers the old record is written at the end

@@ -107,12 +107,8 @@ static enum lt_verdict busy(struct lt_call *c) {
 static enum lt_verdict found(struct lt_call *c) {
     struct session_call *st = c->state;
     st->fence = session_result(c)->fence;
-    if (session_worker(c)->services->exclusive) {
-        st->locked = true;
-        session_lease_begin(c);
-        lt_call_must_finish(c, true);
-        lt_call_hold(c, true);
-    }
+    if (session_worker(c)->services->exclusive)
+        session_locked(c);
     struct lt_record *record = session_record(c);
     if (record)
         return opened(c, record);

@@ -17,8 +17,8 @@ static struct lt_seal_context context_of(const struct token_name *name) {
     return (struct lt_seal_context){purpose, lt_span((const char *)name->token.bytes, LT_TOKEN_BYTES)};
 }
 
-static bool seal_record(const struct session_worker *w, const struct token_name *name, const struct lt_record *r,
-                        struct lt_buf *out) {
+bool session_seal(const struct session_worker *w, const struct token_name *name, const struct lt_record *r,
+                  struct lt_buf *out) {
     struct lt_buf plain;
     lt_buf_init(&plain, LT_STORE_DATA_MAX - 1024);
     bool ok = lt_record_encode(r, &plain);
@@ -30,17 +30,19 @@ static bool seal_record(const struct session_worker *w, const struct token_name 
     return n > 0;
 }
 
-struct lt_record *session_record(struct lt_call *c) {
-    struct session_call *st = c->state;
-    struct session_worker *w = c->worker;
-    struct lt_span sealed = lt_buf_span(&st->op->data);
+struct lt_record *session_unseal(const struct session_worker *w, const struct token_name *name, struct lt_span sealed) {
     uint8_t *plain = malloc(sealed.n + 1);
     size_t n;
     struct lt_record *r = NULL;
-    if (plain && lt_open(&w->ring, context_of(&st->at), lt_span_cstr(st->at.hash), sealed, plain, &n, NULL))
+    if (plain && lt_open(&w->ring, context_of(name), lt_span_cstr(name->hash), sealed, plain, &n, NULL))
         r = lt_record_decode(lt_span((char *)plain, n));
     free(plain);
     return r;
+}
+
+struct lt_record *session_record(struct lt_call *c) {
+    struct session_call *st = c->state;
+    return session_unseal(session_worker(c), &st->at, lt_buf_span(&st->op->data));
 }
 
 static struct lt_store_op *make(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name) {
@@ -75,7 +77,7 @@ enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const str
     struct session_worker *w = c->worker;
     forget(st);
     struct lt_store_op *op = st->op = make(c, kind, name);
-    if (!op || (record && !seal_record(w, name, record, &op->data)))
+    if (!op || (record && !session_seal(w, name, record, &op->data)))
         return lt_call_fail(c, 503, "memory");
     op->expires = expires;
     op->release = kind == LT_STORE_SAVE;
@@ -151,4 +153,15 @@ void session_lease_end(struct lt_call *c) {
     struct session_call *st = c->state;
     if (st->timer.fire)
         lt_timer_clear(lt_call_loop(c), &st->timer);
+}
+
+void session_locked(struct lt_call *c) {
+    struct session_call *st = c->state;
+    st->locked = true;
+    st->session.token = &st->at.token;
+    st->session.fence = st->fence;
+    st->session.sessions = &session_worker(c)->sessions;
+    session_lease_begin(c);
+    lt_call_must_finish(c, true);
+    lt_call_hold(c, true);
 }

@@ -168,6 +168,8 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
     struct lt_span url = lt_config_text(services->config, "store"), keys = lt_config_text(services->config, "keys");
     char error[512] = "no randomness";
     w->services = services;
+    w->conf = sc;
+    w->sessions.begin = session_later;
     lock_queue_init(&w->queue);
     if (!(keys.n ? lt_keys_load(&w->ring, keys, error, sizeof error)
                  : lt_keys_default(&w->ring, lt_store_is_client_held(url)))) {

@@ -19,6 +19,8 @@ struct session_conf {
 };
 
 struct session_worker {
+    struct lt_sessions sessions; // what carriers may ask for
+    const struct session_conf *conf;
     const struct lt_services *services;
     struct lt_store *store; // NULL: sealed
     struct lt_key_ring ring;
@@ -96,6 +98,9 @@ struct lt_store_op *session_result(struct lt_call *c);
 // The record that a LOAD brought. NULL: it does not open, or no memory.
 struct lt_record *session_record(struct lt_call *c);
 
+// The lock of `at` is ours: from now on the exchange goes to its end, and its answer waits for the commit.
+void session_locked(struct lt_call *c);
+
 // Renews the lease every third of lock_ttl from now on / no more.
 void session_lease_begin(struct lt_call *c);
 void session_lease_end(struct lt_call *c);
@@ -112,6 +117,16 @@ int64_t session_expires(const struct lt_call *c, const struct lt_record *r);
 // Writes everything that is to be written of a session with carriers, then goes on with `then`: at the end, or with the head when a
 // carrier says that the content is settled. The second call only goes on.
 enum lt_verdict session_commit(struct lt_call *c, lt_hook_fn *then);
+
+// A record sealed under the ring and its token, appended to `out`. False: no memory.
+bool session_seal(const struct session_worker *w, const struct token_name *name, const struct lt_record *r,
+                  struct lt_buf *out) __attribute__((warn_unused_result));
+
+// NULL: it does not open, or no memory.
+struct lt_record *session_unseal(const struct session_worker *w, const struct token_name *name, struct lt_span sealed);
+
+// later.c: lt_sessions.begin
+void session_later(const struct lt_sessions *s, struct lt_later *l);
 
 // --- session.c ---
 
