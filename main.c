@@ -2,6 +2,7 @@
 // The command line: which command, with which options, on which modules.
 #include "crypto/key_ring.h"
 #include "base/clock.h"
+#include "doctor.h"
 #include "modules/modules.h"
 #include "process.h"
 
@@ -116,6 +117,28 @@ static int command_config(void) {
     return 0;
 }
 
+// "--admin=ADDRESS" or "--admin ADDRESS" alone is enough to ask a running process.
+static const char *admin_flag(void) {
+    for (unsigned i = 0; i < program.n_flags; i++) {
+        if (strncmp(program.flags[i], "--admin=", 8) == 0)
+            return program.flags[i] + 8;
+        if (strcmp(program.flags[i], "--admin") == 0 && i + 1 < program.n_flags)
+            return program.flags[i + 1];
+    }
+    return NULL;
+}
+
+static int command_doctor(void) {
+    if (admin_flag())
+        return lt_doctor_ask(lt_span_cstr(admin_flag()));
+    struct lt_snapshot *s = load();
+    if (!s)
+        return EXIT_CONFIG;
+    int code = lt_doctor_ask(s->core.top->admin);
+    lt_snapshot_put(s);
+    return code;
+}
+
 static int command_keygen(void) {
     struct lt_key key;
     char text[128];
@@ -147,6 +170,7 @@ static const struct command {
     {"run", "run the proxy", command_run},
     {"check", "read the configuration, report everything that is wrong with it", command_check},
     {"config", "print the effective values and where each came from", command_config},
+    {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
     {"keygen", "print a new key for the option \"keys\"", command_keygen},
     {"reference", "print the reference of all options (Markdown)", command_reference},
     {"version", "print the version", command_version},

@@ -2,9 +2,10 @@
 #include "admin.h"
 
 #include "base/lost.h"
+#include "doctor.h"
 #include "process.h"
 
-enum { METRICS_MAX = 4 << 20 };
+enum { TEXT_MAX = 4 << 20 };
 
 static bool never(const void *conf) {
     (void)conf;
@@ -33,16 +34,11 @@ static bool print_modules(struct lt_buf *out, struct lt_worker *workers, unsigne
     return true;
 }
 
-static enum lt_verdict on_request(struct lt_call *c) {
-    const struct lt_h1_head *request = lt_call_request(c);
-    if (!lt_span_eq(request->path, LT_S("/metrics")))
-        return LT_NEXT;
-    if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
-        return lt_call_reply(c, 405, "text/plain; charset=utf-8", LT_S("write GET /metrics\n"));
+static enum lt_verdict metrics(struct lt_call *c) {
     unsigned n;
     struct lt_worker *workers = lt_process_workers(&n);
     struct lt_buf out;
-    lt_buf_init(&out, METRICS_MAX);
+    lt_buf_init(&out, TEXT_MAX);
     bool ok = print_core(&out, workers, n) && print_modules(&out, workers, n) && lt_lost_print(&out);
     enum lt_verdict v = ok ? lt_call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", lt_buf_span(&out))
                            : lt_call_fail(c, 503, "memory");
@@ -50,9 +46,31 @@ static enum lt_verdict on_request(struct lt_call *c) {
     return v;
 }
 
+static enum lt_verdict doctor(struct lt_call *c) {
+    struct lt_buf out;
+    unsigned findings;
+    lt_buf_init(&out, TEXT_MAX);
+    bool ok = lt_doctor_report(&out, &findings);
+    struct lt_span number = lt_arena_printf(lt_call_arena(c), "%u", findings);
+    lt_call_reply_field(c, LT_S("Lethe-Findings"), number.p ? number : LT_S(""));
+    enum lt_verdict v = ok ? lt_call_reply(c, 200, NULL, lt_buf_span(&out)) : lt_call_fail(c, 503, "memory");
+    lt_buf_fini(&out);
+    return v;
+}
+
+static enum lt_verdict on_request(struct lt_call *c) {
+    const struct lt_h1_head *request = lt_call_request(c);
+    bool is_metrics = lt_span_eq(request->path, LT_S("/metrics"));
+    if (!is_metrics && !lt_span_eq(request->path, LT_S("/doctor")))
+        return LT_NEXT;
+    if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
+        return lt_call_reply(c, 405, NULL, LT_S("write GET\n"));
+    return is_metrics ? metrics(c) : doctor(c);
+}
+
 const struct lt_module lt_module_admin = {
     .name = "admin",
-    .summary = "answers /metrics on the admin listener",
+    .summary = "answers /metrics and /doctor on the admin listener",
     .phase = LT_PHASE_GATE,
     .enabled = never,
     .on_admin = true,

@@ -46,6 +46,7 @@ enum lt_role {
 struct lt_services {
     struct lt_loop *loop;
     const struct lt_config *config; // every group, by lt_config_group()
+    bool carriers;                  // a module of phase CARRIER is in use: somebody carries what sessions hold
     bool exclusive;                 // a carrier wants one request at a time a session, across all replicas
     enum lt_role role;
     struct lt_span upstream;          // the application's address ("host:port", "unix:/path")
@@ -57,6 +58,24 @@ struct lt_services {
 // replaced by a reload nor torn down by a drain before.
 void lt_services_hold(const struct lt_services *s);
 void lt_services_drop(const struct lt_services *s);
+
+// What `lethe doctor` asks a module about the running process.
+struct lt_exam {
+    const void *conf;
+    const struct lt_config *config;
+    bool used; // on the main listeners
+    struct lt_buf *out;
+    unsigned findings;             // so far, of all modules
+    struct lt_metrics *const *all; // for lt_exam_total()
+    unsigned n_all;
+};
+
+// A counter's value over all workers.
+uint64_t lt_exam_total(const struct lt_exam *e, unsigned row);
+// One line that says how something is; one that says what is wrong, and the next line what to do.
+void lt_exam_note(struct lt_exam *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void lt_exam_finding(struct lt_exam *e, const char *remedy, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 struct lt_module {
     const char *name, *summary;
@@ -80,6 +99,8 @@ struct lt_module {
     void (*worker_fini)(void *worker);
     lt_hook_fn *on_request, *on_response, *on_end;
     void (*on_done)(struct lt_call *c);
+    // Looks at what the process has seen so far; from the admin thread. NULL: nothing to say.
+    void (*examine)(struct lt_exam *e);
 };
 
 // The session of an exchange, made by the STATE module and filled by carriers.

@@ -127,14 +127,16 @@ static bool is_used(const struct lt_module *m, const struct lt_snapshot *s, cons
     }
 }
 
-static bool is_exclusive(const struct lt_snapshot *s) {
+// Does any carrier carry; does any want one request at a time a session?
+static void look_at_carriers(const struct lt_snapshot *s, struct lt_services *services) {
     for (unsigned i = 0; i < s->n_modules; i++) {
         const struct lt_module *m = s->modules[i];
         const void *conf = conf_of(m, s);
-        if (m->phase == LT_PHASE_CARRIER && (!m->enabled || m->enabled(conf)) && (!m->exclusive || m->exclusive(conf)))
-            return true;
+        if (m->phase != LT_PHASE_CARRIER || (m->enabled && !m->enabled(conf)))
+            continue;
+        services->carriers = true;
+        services->exclusive = services->exclusive || !m->exclusive || m->exclusive(conf);
     }
-    return false;
 }
 
 static bool add_instance(struct lt_generation *g, const struct lt_module *module, struct lt_metrics *metrics) {
@@ -147,12 +149,12 @@ static bool add_instance(struct lt_generation *g, const struct lt_module *module
         .metrics = metrics,
         .services = {.loop = &g->worker->loop,
                      .config = &s->config,
-                     .exclusive = is_exclusive(s),
                      .role = g->worker->role,
                      .upstream = s->core.top->upstream,
                      .metrics = metrics,
                      .generation = g},
     };
+    look_at_carriers(s, &m->services);
     if (!m->worker)
         return false;
     if (module->worker_init && !module->worker_init(m->worker, m->conf, &m->services)) {

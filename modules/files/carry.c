@@ -314,6 +314,8 @@ static enum lt_verdict take_both(struct lt_call *c) {
         s->ended =
             true; // it was there when the request began, and not old: the application has destroyed the session, no cleaner
         lt_metric_add(c->metrics, M_REMOVED, 1);
+    } else if (!taken.there) {
+        lt_metric_add(c->metrics, M_ABSENT, 1);
     }
     return LT_NEXT;
 }

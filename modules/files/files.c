@@ -50,8 +50,7 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
             "files.profile: session files do not fit into the client's cookie; write \"--store redis://host:port/0\"");
 }
 
-// "uid", "uid:gid", "user" or "user:group"; empty: the directory's.
-static bool find_owner(struct files_dir *dir, const struct files_conf *conf, const struct stat *st) {
+bool files_owner(struct files_dir *dir, const struct files_conf *conf, const struct stat *st) {
     char text[128], *end;
     dir->owner = st->st_uid;
     dir->group = st->st_gid;
@@ -93,7 +92,7 @@ static bool open_dir(struct files_worker *w, const struct files_conf *conf, cons
         w->dir.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); // Debian's own is not readable, only writable
     if (w->dir.fd < 0 || fstat(w->dir.fd, &st) != 0)
         return refuse(path, strerror(errno), "write the directory that the application's session.save_path names");
-    if (!find_owner(&w->dir, conf, &st))
+    if (!files_owner(&w->dir, conf, &st))
         return refuse(path, "files.owner names no user here", "write \"user\", \"user:group\" or numbers");
     if (geteuid() != 0 && w->dir.owner != geteuid()) {
         snprintf(why, sizeof why, "session files must belong to uid %u, lethe runs as uid %u", (unsigned)w->dir.owner,
@@ -245,6 +244,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_WRITTEN] = FILES("written"),   [M_SAME] = FILES("same"),           [M_TAKEN] = FILES("captured"),
     [M_REMOVED] = FILES("destroyed"), [M_RECOVERED] = FILES("recovered"), [M_LATE] = FILES("late"),
     [M_BUSY] = FILES("busy"),         [M_REFUSED] = FILES("refused"),     [M_UNSETTLED] = FILES("unsettled"),
+    [M_ABSENT] = FILES("absent"),
 };
 
 const struct lt_module lt_module_files = {
@@ -264,4 +264,5 @@ const struct lt_module lt_module_files = {
     .on_response = files_on_response,
     .on_end = files_on_end,
     .on_done = files_on_done,
+    .examine = files_examine,
 };

@@ -30,6 +30,7 @@ enum files_metric {
     M_BUSY,
     M_REFUSED,
     M_UNSETTLED,
+    M_ABSENT,
     M_COUNT
 };
 
@@ -70,6 +71,7 @@ struct files_call {
 
 lt_hook_fn files_on_request, files_on_response, files_on_end;
 void files_on_done(struct lt_call *c);
+void files_examine(struct lt_exam *e);
 
 // late.c: from now on, for files.linger, a change of this file is brought into the session. The session's exchange must be at its end.
 void late_watch(struct files_worker *w, const struct lt_session *s, const char *name, const struct file_mark *mark,
@@ -78,6 +80,10 @@ void late_watch(struct files_worker *w, const struct lt_session *s, const char *
 void late_forget(struct files_worker *w, const char *name);
 void late_init(struct files_worker *w);
 void late_fini(struct files_worker *w);
+
+// Whom session files belong to, by the option: "uid", "uid:gid", "user" or "user:group"; empty: to whom the directory does. False: it names
+// nobody.
+bool files_owner(struct files_dir *dir, const struct files_conf *conf, const struct stat *st);
 
 // The content's name in a record: "files:" and the file's name.
 enum { FILES_CONTENT_MAX = FILES_NAME_MAX + 8 };

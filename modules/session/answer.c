@@ -3,6 +3,7 @@
 #include "modules/session/state.h"
 
 #include "base/clock.h"
+#include "base/lost.h"
 #include "modules/session/sealed.h"
 
 enum { TRIES = 4 };
@@ -66,6 +67,7 @@ static enum lt_verdict refresh_sealed(struct lt_call *c) {
 
 static enum lt_verdict lost(struct lt_call *c, const char *reason) {
     session_count(c, M_LOST);
+    lt_lost_add("not_committed", lt_call_request(c)->path);
     return lt_call_fail(c, 503, reason);
 }
 
@@ -173,6 +175,13 @@ static enum lt_verdict rotate(struct lt_call *c, struct lt_record *next) {
     return create(c);
 }
 
+// Nobody carries the content, and a page that only reads gives its user a new id: the application does not know the one that it was sent.
+static void note_reissued(struct lt_call *c) {
+    enum lt_method method = lt_call_request(c)->method;
+    if (!session_worker(c)->services->carriers && (method == LT_METHOD_GET || method == LT_METHOD_HEAD))
+        lt_lost_add("reissued_id", lt_call_request(c)->path);
+}
+
 // What the session cookies of this answer mean.
 static enum lt_verdict decide(struct lt_call *c) {
     struct session_call *st = c->state;
@@ -186,8 +195,10 @@ static enum lt_verdict decide(struct lt_call *c) {
         return r.failed ? lt_call_fail(c, 503, "session_jar_full") : LT_NEXT;
     }
     bool empty = next->n_cookies == 0 && r.deleted;
-    if (old && r.moved && !empty)
+    if (old && r.moved && !empty) {
+        note_reissued(c);
         return rotate(c, next);
+    }
     lt_record_free(old);
     st->session.record = next;
     if (!old)

@@ -4,6 +4,7 @@
 #include "modules/session/state.h"
 
 #include "base/clock.h"
+#include "base/lost.h"
 
 static enum lt_verdict commit_current(struct lt_call *c);
 
@@ -15,6 +16,7 @@ static enum lt_verdict done(struct lt_call *c) {
 // The writes of a commit are lost: the client must see that.
 static enum lt_verdict failed(struct lt_call *c, enum lt_store_result result) {
     session_count(c, M_LOST);
+    lt_lost_add("not_committed", lt_call_request(c)->path);
     if (result != LT_STORE_FENCED)
         return lt_call_fail(c, 503, "store_unavailable");
     session_count(c, M_FENCED);

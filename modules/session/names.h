@@ -6,8 +6,9 @@
 
 // The default of the option session.cookies: the frameworks whose sessions live in memory or in files (FACTS section 2).
 #define SESSION_COOKIE_NAMES                                                                                           \
-    "PHPSESSID, JSESSIONID, connect.sid, sails.sid, beegosessionID, session_id, sessionid, ASP.NET_SessionId, "        \
-    ".AspNetCore.Session, plack_session, dancer.session, CGISESSID, rack.session, laravel_session, ci_session"
+    "PHPSESSID, JSESSIONID, connect.sid, sessionId, koa.sid, koa.sid.sig, sails.sid, beegosessionID, session_id, "     \
+    "sessionid, beaker.session.id, webpy_session_id, ASP.NET_SessionId, .AspNetCore.Session, plack_session, "          \
+    "dancer.session, CGISESSID, rack.session, laravel_session, ci_session"
 
 enum cookie_kind {
     COOKIE_OTHER,    // not a session's: passes byte for byte

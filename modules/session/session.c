@@ -225,4 +225,5 @@ const struct lt_module lt_module_session = {
     .on_response = session_on_response,
     .on_end = session_on_end,
     .on_done = on_done,
+    .examine = session_examine,
 };

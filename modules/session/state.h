@@ -84,6 +84,7 @@ static inline void session_count(struct lt_call *c, enum session_metric m) {
 }
 
 lt_hook_fn session_on_request, session_on_response, session_on_end;
+void session_examine(struct lt_exam *e);
 
 // --- operation.c: operations of an exchange ---
 

@@ -138,11 +138,16 @@ static enum lt_verdict unreadable(struct lt_call *c) {
     return say(c, 503, "session_unreadable", "lethe has not the key that sealed this session: fail this request\n");
 }
 
+static void missed(struct lt_call *c) {
+    state_count(c, M_READ_MISS);
+    in_flight_miss(id_of(c));
+}
+
 static enum lt_verdict was_read(struct lt_call *c) {
     const struct lt_store_op *op = result_of(c);
     if (op->result != LT_STORE_OK) {
         if (op->result == LT_STORE_MISS)
-            state_count(c, M_READ_MISS);
+            missed(c);
         return refuse(c, op->result);
     }
     size_t n;
@@ -150,6 +155,7 @@ static enum lt_verdict was_read(struct lt_call *c) {
     if (!blob)
         return unreadable(c);
     state_count(c, M_READ);
+    in_flight_saw(id_of(c), op->fence);
     struct lt_span tag = lt_arena_printf(lt_call_arena(c), "\"%llu\"", (unsigned long long)op->fence);
     lt_call_reply_field(c, LT_S("ETag"), tag.p ? tag : LT_S(""));
     enum lt_verdict v = lt_call_reply(c, 200, "application/octet-stream", lt_span(blob, n));
@@ -177,7 +183,15 @@ static enum lt_verdict was_written(struct lt_call *c) {
     if (op->result != LT_STORE_OK)
         return refuse(c, op->result);
     state_count(c, M_WRITTEN);
+    in_flight_saw(id_of(c), op->fence);
     return done_at(c, op->fence);
+}
+
+// One request at a time works on the session: one that was held up beyond its lease (a stopped process) must not write over what others made
+// of it since. Its write builds on what it has read, whether its adapter says so or not.
+static void build_on_what_was_read(struct lt_call *c, struct lt_store_op *op) {
+    op->fence = state_is_exclusive(state_conf(c)) ? in_flight_version(id_of(c)) : 0;
+    op->condition = op->fence ? LT_STORE_IF_VERSION : LT_STORE_ALWAYS;
 }
 
 static enum lt_verdict write_body(struct lt_call *c) {
@@ -190,6 +204,8 @@ static enum lt_verdict write_body(struct lt_call *c) {
         return no_memory(c);
     op->condition = none ? LT_STORE_IF_ABSENT : match ? LT_STORE_IF_VERSION : LT_STORE_ALWAYS;
     bool tag_ok = !match || read_tag(match->value, &op->fence);
+    if (!none && !match)
+        build_on_what_was_read(c, op);
     bool none_ok = !none || lt_span_eq(none->value, LT_S("*"));
     if (!tag_ok || !none_ok || (match && none)) {
         lt_store_op_free(op);

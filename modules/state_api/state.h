@@ -4,6 +4,7 @@
 //   state_api.c   options; the proxy's side: what must wait for the application's last byte
 //   serve.c       the API's side, on a listener and a thread of its own: one operation an exchange
 //   blob.c        a blob's name in the store, sealing and opening
+//   in_flight.c   which sessions requests of now have: a miss of one of them is a lost session
 //   adapters.c    who said that it hooked what
 #pragma once
 
@@ -18,7 +19,11 @@ struct state_conf {
     struct lt_span listen;
     int64_t max_size;
     struct lt_option_list allow_uids;
+    int lock;
 };
+
+// Does one request at a time work on a session?
+bool state_is_exclusive(const struct state_conf *conf);
 
 enum state_metric {
     M_READ,
@@ -30,6 +35,7 @@ enum state_metric {
     M_REFUSED,
     M_HOOKED,
     M_NOT_HOOKED,
+    M_SESSIONS,
     M_SECONDS,
     M_BREAKER,
     M_COUNT,
@@ -43,7 +49,15 @@ struct state_worker {
     int64_t idle_ttl, absolute_ttl, lock_ttl;
 };
 
-// One call of the API.
+// A request with a session that is under way, on whichever worker, so that a miss on the API's side can be told from a stranger's question.
+struct in_flight {
+    struct lt_list node;
+    char cookies[256]; // the jar, decoded
+    uint64_t version;  // of the blob, as the application has it: what it read last, or wrote; 0: neither
+    char route[64];
+};
+
+// One call of the API; of the proxy's side only `flight`.
 struct state_call {
     char id[STATE_ID_MAX];
     size_t id_size;
@@ -54,6 +68,7 @@ struct state_call {
     uint64_t version;   // of a rename: under the new id
     int64_t give_up;    // of a lock: mono ms
     char owner[LT_STORE_OWNER + 1];
+    struct in_flight flight;
 };
 
 static inline const struct state_conf *state_conf(const struct lt_call *c) {
@@ -84,3 +99,16 @@ char *blob_open(const struct state_worker *w, struct lt_span id, struct lt_span 
 
 // An adapter has spoken: logs it, once for each different thing it says. Any thread.
 void adapters_note(struct lt_span adapter, struct lt_span store, bool hooked, struct lt_span detail);
+
+// What was said so far, a line each, for the doctor. Returns how many hooked.
+unsigned adapters_examine(struct lt_exam *e);
+
+// in_flight.c
+void in_flight_add(struct in_flight *f, const struct lt_record *record, struct lt_span path);
+void in_flight_remove(struct in_flight *f); // does nothing when it was not added, if it was zeroed
+// The application has asked for `id`, which the store does not have: if a request under way was sent with it, its session is lost.
+void in_flight_miss(struct lt_span id);
+// A request under way has read or written this version of `id`.
+void in_flight_saw(struct lt_span id, uint64_t version);
+// The version on which its next write builds. 0: no request under way has it.
+uint64_t in_flight_version(struct lt_span id);

@@ -12,16 +12,20 @@
 
 static const char *const profiles[] = {"",       "generic", "express", "koa",   "fastify", "cherrypy",
                                        "django", "beaker",  "rack",    "plack", "dancer2", NULL};
-enum { FREE_FIRST = 2, FREE_LAST = 3 }; // express and koa: the last write wins on one replica, too
+static const char *const locks[] = {"auto", "exclusive", "none", NULL};
+enum { EXPRESS = 2, LOCK_AUTO = 0, LOCK_EXCLUSIVE = 1 };
 
 static bool enabled(const void *conf) {
     return ((const struct state_conf *)conf)->profile != 0;
 }
 
-// CherryPy, fastify, Beaker, Rack and Plack lose nothing on one replica: there one request at a time, or nearly, works on a session.
+// express lets the last write win on one replica, too (6 to 8 of 8 parallel increments are kept); all others lose nothing, or nearly, there.
+bool state_is_exclusive(const struct state_conf *conf) {
+    return conf->lock == LOCK_AUTO ? conf->profile != EXPRESS : conf->lock == LOCK_EXCLUSIVE;
+}
+
 static bool exclusive(const void *conf) {
-    int profile = ((const struct state_conf *)conf)->profile;
-    return profile < FREE_FIRST || profile > FREE_LAST;
+    return state_is_exclusive(conf);
 }
 
 // Peers of another user are told apart by the kernel's word, so the socket is open to them when any are allowed.
@@ -99,7 +103,14 @@ static bool serves(const struct lt_call *c) {
 }
 
 static enum lt_verdict on_request(struct lt_call *c) {
-    return serves(c) ? state_serve(c) : LT_NEXT;
+    struct lt_session *s = lt_call_session(c);
+    if (serves(c))
+        return state_serve(c);
+    if (!s)
+        return LT_NEXT;
+    state_count(c, M_SESSIONS);
+    in_flight_add(&((struct state_call *)c->state)->flight, s->record, lt_call_request(c)->path);
+    return LT_NEXT;
 }
 
 static enum lt_verdict on_response(struct lt_call *c) {
@@ -117,6 +128,30 @@ static enum lt_verdict on_response(struct lt_call *c) {
 static void on_done(struct lt_call *c) {
     if (serves(c))
         state_serve_done(c);
+    else if (c->state)
+        in_flight_remove(&((struct state_call *)c->state)->flight);
+}
+
+static void examine(struct lt_exam *e) {
+    if (!e->used)
+        return;
+    unsigned long long sessions = lt_exam_total(e, M_SESSIONS), writes = lt_exam_total(e, M_WRITTEN);
+    unsigned long long reads = lt_exam_total(e, M_READ) + lt_exam_total(e, M_READ_MISS),
+                       refused = lt_exam_total(e, M_REFUSED);
+    unsigned hooked = adapters_examine(e);
+    lt_exam_note(e, "%llu requests with a session; the adapter has read %llu and written %llu times", sessions, reads,
+                 writes);
+    if (!hooked)
+        lt_exam_finding(
+            e, "start the application with the adapter's environment variable and LETHE_STATE_API_LISTEN: docs/stacks",
+            "no adapter has hooked anything");
+    else if (sessions && reads + writes == 0)
+        lt_exam_finding(
+            e, "look whether it bundles its session library, or has another store: docs/stacks says what an adapter reaches",
+            "the adapter is loaded, but the application keeps its sessions elsewhere");
+    if (refused)
+        lt_exam_finding(e, "write the application's user id into state_api.allow_uids",
+                        "%llu calls of another user were refused", refused);
 }
 
 #define AT(field) offsetof(struct state_conf, field)
@@ -128,10 +163,15 @@ static const struct lt_option options[] = {
      .offset = AT(profile),
      .fallback = "",
      .choices = profiles,
-     .doc = "The framework whose sessions in memory an adapter keeps here. It decides about the lock: with `express` "
-            "and `koa` the last "
-            "write wins, as it does on one replica; with all others one request at a time works on a session. Empty: "
-            "none."},
+     .doc = "The framework whose sessions in memory an adapter keeps here. It decides about the lock. Empty: none."},
+    {.name = "lock",
+     .type = LT_OPT_ENUM,
+     .offset = AT(lock),
+     .fallback = "auto",
+     .choices = locks,
+     .doc = "`exclusive`: one request at a time works on a session, across all replicas. `none`: parallel requests of "
+            "one session run at the same time and the last write wins. `auto`: `none` for the profile `express`, "
+            "`exclusive` for all others."},
     {.name = "listen",
      .type = LT_OPT_STRING,
      .offset = AT(listen),
@@ -174,6 +214,8 @@ static const struct lt_metric metrics[M_COUNT] = {
                   "status=\"hooked\""},
     [M_NOT_HOOKED] = {"lethe_adapters_total", "What adapters in the application's runtime said.", LT_COUNTER,
                       "status=\"failed\""},
+    [M_SESSIONS] = {"lethe_state_api_sessions_total", "Requests with a session that an adapter should read.",
+                    LT_COUNTER, NULL},
     [M_SECONDS] = {"lethe_state_api_store_seconds", "One operation of the store for the state API.", LT_HISTOGRAM, NULL},
     [M_BREAKER] = {"lethe_state_api_breaker_open",
                    "1 while the state API does not ask the store because it did not answer.", LT_GAUGE, NULL},
@@ -197,4 +239,5 @@ const struct lt_module lt_module_state_api = {
     .on_request = on_request,
     .on_response = on_response,
     .on_done = on_done,
+    .examine = examine,
 };

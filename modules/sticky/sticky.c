@@ -222,6 +222,23 @@ static const struct lt_metric metrics[] = {
 #undef X
 };
 
+static void examine(struct lt_exam *e) {
+    static const char *const labels[] = {
+#define X(id, label, off) label,
+        STICKY_PRODUCTS(X)
+#undef X
+    };
+    for (unsigned p = 0; p < PRODUCTS; p++) {
+        unsigned long long in = lt_exam_total(e, p * SIDES + REQUEST), out = lt_exam_total(e, p * SIDES + RESPONSE);
+        if (in)
+            lt_exam_finding(e, sticky_off[p],
+                            "the balancer in front is still sticky: %llu affinity cookies of %s came with requests", in,
+                            labels[p]);
+        if (out)
+            lt_exam_note(e, "%llu affinity cookies of %s were taken out of answers", out, labels[p]);
+    }
+}
+
 const struct lt_module lt_module_sticky = {
     .name = "sticky",
     .summary = "takes affinity cookies and routes out of the traffic",
@@ -233,4 +250,5 @@ const struct lt_module lt_module_sticky = {
     .enabled = enabled,
     .on_request = on_request,
     .on_response = on_response,
+    .examine = examine,
 };

@@ -54,6 +54,15 @@ static uint64_t sum(struct lt_metrics *const *all, unsigned n, unsigned slot) {
     return total;
 }
 
+uint64_t lt_metrics_total(struct lt_metrics *const *all, unsigned n, unsigned row) {
+    const struct lt_metrics *m = all[0];
+    unsigned first = m->first[row], slots = slots_of(m->rows[row].kind);
+    uint64_t total = 0;
+    for (unsigned i = 0; i < (slots == 1 ? 1 : slots - 1); i++)
+        total += sum(all, n, first + i);
+    return total;
+}
+
 static bool print_histogram(struct lt_buf *out, const struct lt_metric *row, struct lt_metrics *const *all, unsigned n,
                             unsigned first) {
     const char *labels = row->labels ? row->labels : "", *comma = row->labels ? "," : "";

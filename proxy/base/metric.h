@@ -45,6 +45,9 @@ static inline void lt_metric_set(struct lt_metrics *m, unsigned row, uint64_t va
 // Adds one observation of `us` microseconds to a histogram row.
 void lt_metric_observe(struct lt_metrics *m, unsigned row, uint64_t us);
 
+// The value of a counter or gauge, or a histogram's number of observations, over `all[0..n)`.
+uint64_t lt_metrics_total(struct lt_metrics *const *all, unsigned n, unsigned row);
+
 // Appends the table in Prometheus text format 0.0.4, summed over `all[0..n)`, which share one table.
 // Histograms print in seconds. False: `out` is full.
 bool lt_metrics_print(struct lt_buf *out, struct lt_metrics *const *all, unsigned n);

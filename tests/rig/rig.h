@@ -22,7 +22,7 @@
 struct rig_setup {
     const struct lt_module *module;
     const char *const *flags; // RIG_FLAGS(…) or NULL. Known: the module's own options, and --upstream, --store, --keys
-    bool exclusive;           // for struct lt_services
+    bool exclusive;           // for struct lt_services, and its `carriers`
     enum lt_role role;
 };
 

@@ -114,6 +114,7 @@ struct rig *rig_new(const struct rig_setup *setup) {
     r->services = (struct lt_services){.loop = &r->loop,
                                        .config = &r->config,
                                        .exclusive = setup->exclusive,
+                                       .carriers = setup->exclusive,
                                        .role = setup->role,
                                        .upstream = lt_config_text(&r->config, "upstream"),
                                        .metrics = &r->metrics,

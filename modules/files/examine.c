@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The files module's part of `lethe doctor`.
+#include "modules/files/state.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { LOOK_AT = 1000 };
+
+// Is there a file in the directory that belongs neither to `owner` nor to us? Whose it is.
+static bool foreign_file(const char *path, uid_t owner, uid_t *whose) {
+    DIR *d = opendir(path);
+    bool found = false;
+    struct dirent *entry;
+    for (unsigned i = 0; d && !found && i < LOOK_AT && (entry = readdir(d)); i++) {
+        struct stat st;
+        found = fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+                st.st_uid != owner && st.st_uid != geteuid() && st.st_uid != 0;
+        *whose = found ? st.st_uid : 0;
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+static void look_at_directory(struct lt_exam *e, const char *path) {
+    struct files_dir dir = {.fd = -1};
+    struct stat st;
+    uid_t whose;
+    if (stat(path, &st) != 0 || !files_owner(&dir, e->conf, &st)) {
+        lt_exam_finding(e, "write the directory that the application's own configuration names",
+                        "files.dir cannot be looked at");
+        return;
+    }
+    if (foreign_file(path, dir.owner, &whose))
+        lt_exam_finding(e, "write files.owner as the user that the application runs as",
+                        "session files in files.dir belong to uid %u, lethe makes them for uid %u", (unsigned)whose,
+                        (unsigned)dir.owner);
+}
+
+void files_examine(struct lt_exam *e) {
+    const struct files_conf *conf = e->conf;
+    if (!e->used)
+        return;
+    unsigned long long taken = lt_exam_total(e, M_TAKEN), absent = lt_exam_total(e, M_ABSENT);
+    unsigned long long refused = lt_exam_total(e, M_REFUSED), unsettled = lt_exam_total(e, M_UNSETTLED);
+    unsigned long long busy = lt_exam_total(e, M_BUSY);
+    const char *semicolon = strrchr(conf->dir.p, ';');
+    lt_exam_note(
+        e,
+        "profile %s: %llu files written before requests, %llu as they were, %llu taken after them, %llu behind answers",
+        files_profile_names[conf->profile], (unsigned long long)lt_exam_total(e, M_WRITTEN),
+        (unsigned long long)lt_exam_total(e, M_SAME), taken, (unsigned long long)lt_exam_total(e, M_LATE));
+    if (absent && !taken)
+        lt_exam_finding(
+            e,
+            "share files.dir with the application beside this lethe: the directory that its configuration names, "
+            "and the profile of its framework",
+            "%llu requests had a session, but the application never left a file for it here", absent);
+    if (refused)
+        lt_exam_finding(e, "see the log event session_file_refused: it says which and why",
+                        "%llu files were refused: links, foreign owners, no regular files", refused);
+    if (unsettled)
+        lt_exam_finding(
+            e,
+            "put PersistentManager and PersistentValve into the context that serves these paths: docs/stacks/tomcat.md",
+            "%llu requests with a session ended without the write that should follow each", unsettled);
+    if (busy)
+        lt_exam_finding(e, "find out what the application does while it holds its session, or raise files.wait",
+                        "%llu requests failed because the application held its session too long", busy);
+    look_at_directory(e, semicolon ? semicolon + 1 : conf->dir.p);
+}
