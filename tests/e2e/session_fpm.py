@@ -4,25 +4,11 @@ import os
 import pwd
 
 from session_rig import APPS
+from stack_rig import AppServer
 
 from rig import free_port
-from rig.servers import _program, _Server
 
 USER = "www-data"
-
-
-class _Part(_Server):
-    """One program with its arguments; ready when `address` accepts."""
-
-    def __init__(self, address, argv, env=None):
-        super().__init__()
-        self.address, self._argv, self._env = address, argv, env
-
-    def argv(self):
-        return self._argv
-
-    def env(self):
-        return self._env
 
 
 class Fpm:
@@ -41,8 +27,8 @@ class Fpm:
                            f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = 4\n"
                            + "".join(f"env[{k}] = {v}\n" for k, v in (env or {}).items())
                            + "".join(f"php_admin_value[{k}] = {v}\n" for k, v in ini.items()))
-        self.fpm = _Part(f"unix:{self.socket}", [_program("php-fpm8.2"), "-F", "-O", "-y", conf])
-        self.nginx = _Part(self.address, [_program("nginx"), "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering)])
+        self.fpm = AppServer(None, ["php-fpm8.2", "-F", "-O", "-y", conf], address=f"unix:{self.socket}")
+        self.nginx = AppServer(None, ["nginx", "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering)], address=self.address)
         self.process = None
 
     def _write(self, name, text):
