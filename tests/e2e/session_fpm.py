@@ -14,17 +14,17 @@ USER = "www-data"
 class Fpm:
     """Both programs as one, with the face of Php. `dir` must be open to USER all the way up. `buffering` as nginx has it."""
 
-    def __init__(self, dir, session_dir, env=None, ini=None, buffering=True):
+    def __init__(self, dir, session_dir, env=None, ini=None, buffering=True, port=None, children=4):
         self.dir, self.session_dir = str(dir), str(session_dir)
         os.makedirs(self.dir, exist_ok=True)
         os.makedirs(self.session_dir, exist_ok=True)
         os.chown(self.session_dir, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
         os.chmod(self.session_dir, 0o700)
         self.socket = os.path.join(self.dir, "fpm.sock")
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{port or free_port()}"
         ini = {"session.save_handler": "files", "session.save_path": self.session_dir, "display_errors": "0", **(ini or {})}
         conf = self._write("fpm.conf", "[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n"
-                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = 4\n"
+                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = {children}\n"
                            + "".join(f"env[{k}] = {v}\n" for k, v in (env or {}).items())
                            + "".join(f"php_admin_value[{k}] = {v}\n" for k, v in ini.items()))
         self.fpm = AppServer(None, ["php-fpm8.2", "-F", "-O", "-y", conf], address=f"unix:{self.socket}")

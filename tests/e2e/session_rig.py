@@ -34,7 +34,7 @@ class Replica(AnyReplica):
     def make_app(self):
         if self.cluster.make_php:
             return self.cluster.make_php(self.cluster, self.index)
-        return Php(APPS, self.sessions, workers=4, start=False, env={"GATES": self.cluster.gates, "REPLICA": str(self.index)},
+        return Php(APPS, self.sessions, workers=4, start=False, env={"REPLICA": str(self.index)},
                    ini={"session.gc_probability": "0", "session.save_path": f'"{self.save_path}"', **self.cluster.php_ini})
 
     def carrier(self):

@@ -560,6 +560,15 @@ class StackCluster(Cluster):
 
 
 @contextlib.contextmanager
+def open_directory():
+    """A directory with a short path that every user may pass through: some applications run as somebody else."""
+    path = tempfile.mkdtemp(prefix="lt-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def ending_clusters():
     """Gives a list; ends the clusters in it, the last first, all of them even if one end fails."""
     made = []
