@@ -94,12 +94,12 @@ def page(stacks):
         "Printed by `tests/e2e/compatibility.py` from a run of `tests/e2e/test_stacks.py`: an ordinary small application for each stack,",
         "made with nothing but the framework, on three replicas behind HAProxy that takes turns. Do not edit.", "",
         "- **exact**: the user saw what a user of one server would have seen.",
-        "- **kept**: nothing of anybody else, nothing that was answered alone lost; of writes to one session *at the same time* the last wins, as in",
-        "  that framework alone.",
+        "- **kept**: nothing of anybody else, nothing that was answered alone lost; of writes to one session *at the same time* the last",
+        "  wins, as in that framework alone.",
         "- **not applicable**: the stack does not do it (no new id at login; no lock of lethe's, so no lease).",
         f"- **{NOT_SHOWN}**: not shown.", "",
-        "Where a scenario means something without lethe it also ran there, and counts only because it failed there"
-        f" ({', '.join(n for n, s in SCENARIOS.items() if s.control)}).", "",
+        "Where a scenario means something without lethe it also ran there, and counts only because it failed there:",
+        f"{', '.join(n for n, s in SCENARIOS.items() if s.control)}.", "",
         "| stack | " + " | ".join(SCENARIOS) + " |", "|---|" + "---|" * len(SCENARIOS)]
     for name in sorted(stacks):
         lines.append(f"| {name} | " + " | ".join(cell(stacks[name], s) for s in SCENARIOS) + " |")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of sessions stand on: stack_rig's cluster with the PHP applications in apps/php, whose sessions are files."""
+"""What the tests of sessions stand on: cluster_rig's with the PHP applications in apps/php, whose sessions are files."""
 import itertools
 import os
 import shutil
@@ -7,10 +7,10 @@ import signal
 import subprocess
 
 import pytest
+from cluster_rig import TOKEN, Background, Browser, Gate, ending_clusters, keys, together
+from cluster_rig import Cluster as AnyCluster
+from cluster_rig import Replica as AnyReplica
 from stack_rig import APPS as ALL_APPS
-from stack_rig import TOKEN, Background, Browser, Gate, ending_clusters, keys, together
-from stack_rig import Cluster as AnyCluster
-from stack_rig import Replica as AnyReplica
 
 from rig import Php, find_binary
 
