@@ -374,6 +374,12 @@ class Cluster:
         for b in self.browsers:
             b.close()
         self.browsers.clear()
+        self.restore_parts()
+        if self.with_lethe:
+            wait_for(self.serves, 20, "all replicas serve sessions")
+
+    def restore_parts(self):
+        """The same, leaving browsers and gates as they are."""
         if self.redis:
             if self.redis.process is None:
                 self.redis.start()
@@ -382,7 +388,6 @@ class Cluster:
         together([r.restore for r in self.replicas[:self.first]])
         if self.with_lethe:
             self.wait_balancer(self.first)
-            wait_for(self.serves, 20, "all replicas serve sessions")
 
     def serves(self):
         """Does every replica serve a new session?"""
