@@ -10,7 +10,7 @@ from rig.lethe import ROOT
 HOME, ETC = "/usr/share/tomcat10", "/etc/tomcat10"
 FRAGMENT = os.path.join(ROOT, "adapters", "tomcat", "context.xml")
 # Small and quick to start; nothing of it changes what a session is.
-JVM = ["-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true", "-Djava.security.egd=file:/dev/./urandom"]
+JVM = ["-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"]
 
 SERVER = """<Server port="-1">
   <GlobalNamingResources>
@@ -29,8 +29,8 @@ SERVER = """<Server port="-1">
 
 
 class Tomcat(AppServer):
-    """A Tomcat below `base`. `applications`: what conf/Catalina/localhost holds, {"ROOT.xml": "<Context docBase=…/>"}. fragment=False leaves
-    Tomcat's own context.xml: sessions in memory. `route` is its jvmRoute. `users`: {name: (password, roles)}."""
+    """A Tomcat below `base`. `applications`: what conf/Catalina/localhost holds, {"ROOT.xml": "<Context docBase=…/>"}. fragment=False
+    leaves Tomcat's own context.xml: sessions in memory. `route` is its jvmRoute. `users`: {name: (password, roles)}."""
 
     def __init__(self, base, port, applications, index=0, fragment=True, route=None, users=None):
         self.base = str(base)
@@ -41,13 +41,14 @@ class Tomcat(AppServer):
         shutil.copy(FRAGMENT if fragment else os.path.join(ETC, "context.xml"), os.path.join(conf, "context.xml"))
         shutil.copy(os.path.join(HOME, "etc", "catalina.properties"), conf)
         self._write("conf/server.xml", SERVER.format(port=port, route=f' jvmRoute="{route}"' if route else ""))
-        rows = "".join(f'<user username="{name}" password="{password}" roles="{roles}"/>' for name, (password, roles) in (users or {}).items())
+        rows = "".join(f'<user username="{name}" password="{password}" roles="{roles}"/>'
+                       for name, (password, roles) in (users or {}).items())
         self._write("conf/tomcat-users.xml", f'<tomcat-users xmlns="http://tomcat.apache.org/xml">{rows}</tomcat-users>')
         for name, text in applications.items():
             self._write(f"conf/Catalina/localhost/{name}", text)
         classes = ":".join(os.path.join(HOME, "bin", jar) for jar in ("bootstrap.jar", "tomcat-juli.jar"))
-        super().__init__(port, ["java", *JVM, f"-Dcatalina.home={HOME}", f"-Dcatalina.base={self.base}",
-                                f"-Djava.io.tmpdir={self.base}/temp", "-classpath", classes, "org.apache.catalina.startup.Bootstrap", "start"],
+        super().__init__(port, ["java", *JVM, f"-Dcatalina.home={HOME}", f"-Dcatalina.base={self.base}", f"-Djava.io.tmpdir={self.base}/temp",
+                                "-classpath", classes, "org.apache.catalina.startup.Bootstrap", "start"],
                          {"REPLICA": str(index)}, start_seconds=60)
 
     def _write(self, name, text):

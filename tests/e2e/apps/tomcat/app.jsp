@@ -32,8 +32,8 @@ private static String report(HttpServletRequest request, HttpSession session) {
 
 private static String big(HttpSession session) throws Exception {
     byte[] text = String.valueOf(session.getAttribute("big") == null ? "" : session.getAttribute("big")).getBytes(StandardCharsets.UTF_8);
-    return "{\"length\":" + text.length + ",\"sha256\":" + quoted(HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(text)))
-        + "}";
+    String sha256 = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(text));
+    return "{\"length\":" + text.length + ",\"sha256\":" + quoted(sha256) + "}";
 }
 %><%
 String page_ = request.getServletPath();
