@@ -105,7 +105,7 @@ def log_in_and_count(cluster, n):
     """A login, its redirect followed at once on another replica, then n requests in turns."""
     user = cluster.browser()
     r = user.login("alice", to=0)
-    assert r.status_code == 302, "the contract's login redirects"
+    assert r.status_code in (302, 303), "the contract's login redirects"
     name = user.name(to=1)
     seen = [user.json("/count") for _ in range(n)]
     return name, [s["n"] for s in seen], [s["replica"] for s in seen], {s["name"] for s in seen}
@@ -288,8 +288,9 @@ def test_new_id_at_login(cluster):
     if not cluster.stack.rotates:
         return "not applicable"
     user = cluster.browser()
-    before = user.json("/count", to=0)
+    before = [user.json("/count", to=0) for _ in range(2)][1]
     old = user.token
+    assert old, "the application's session cookie is none that lethe knows (session.cookies)"
     stale = user.tab()
     gate = cluster.gate()
     holder = Background(user.tab().get, "/me", to=0, gate=gate)
@@ -317,7 +318,7 @@ def test_new_id_at_login(cluster):
 def old_token_ends(cluster):
     """A copy of the cookie from before the login leads nowhere when its grace is over, a new login from it goes well."""
     user = cluster.browser()
-    before = user.json("/count", to=0)
+    before = [user.json("/count", to=0) for _ in range(2)][1]  # some frameworks choose the id behind the first page
     stale = user.tab()
     user.login("alice", to=1)
     cluster.redis.call("SET", "test:grace", "1", "PX", GRACE_MS + 200)
