@@ -19,7 +19,7 @@ SERVER = """<Server port="-1">
   </GlobalNamingResources>
   <Service name="Catalina">
     <Connector address="127.0.0.1" port="{port}" protocol="HTTP/1.1" />
-    <Engine name="Catalina" defaultHost="localhost"{route}>
+    <Engine name="Catalina" defaultHost="localhost">
       <Realm className="org.apache.catalina.realm.UserDatabaseRealm" resourceName="UserDatabase" />
       <Host name="localhost" appBase="webapps" autoDeploy="false" />
     </Engine>
@@ -30,9 +30,9 @@ SERVER = """<Server port="-1">
 
 class Tomcat(AppServer):
     """A Tomcat below `base`. `applications`: what conf/Catalina/localhost holds, {"ROOT.xml": "<Context docBase=…/>"}. fragment=False
-    leaves Tomcat's own context.xml: sessions in memory. `route` is its jvmRoute. `users`: {name: (password, roles)}."""
+    leaves Tomcat's own context.xml: sessions in memory. `users`: {name: (password, roles)}."""
 
-    def __init__(self, base, port, applications, index=0, fragment=True, route=None, users=None):
+    def __init__(self, base, port, applications, index=0, fragment=True, users=None):
         self.base = str(base)
         conf = os.path.join(self.base, "conf")
         for name in ("conf/Catalina/localhost", "logs", "temp", "webapps", "work", "sessions"):
@@ -40,7 +40,7 @@ class Tomcat(AppServer):
         shutil.copy(os.path.join(ETC, "web.xml"), conf)
         shutil.copy(FRAGMENT if fragment else os.path.join(ETC, "context.xml"), os.path.join(conf, "context.xml"))
         shutil.copy(os.path.join(HOME, "etc", "catalina.properties"), conf)
-        self._write("conf/server.xml", SERVER.format(port=port, route=f' jvmRoute="{route}"' if route else ""))
+        self._write("conf/server.xml", SERVER.format(port=port))
         rows = "".join(f'<user username="{name}" password="{password}" roles="{roles}"/>'
                        for name, (password, roles) in (users or {}).items())
         self._write("conf/tomcat-users.xml", f'<tomcat-users xmlns="http://tomcat.apache.org/xml">{rows}</tomcat-users>')
