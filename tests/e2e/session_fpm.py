@@ -4,45 +4,62 @@ import os
 import pwd
 
 from session_rig import APPS
+from stack_rig import AppServer
 
 from rig import free_port
-from rig.servers import _program, _Server
 
 USER = "www-data"
 
-
-class _Part(_Server):
-    """One program with its arguments; ready when `address` accepts."""
-
-    def __init__(self, address, argv, env=None):
-        super().__init__()
-        self.address, self._argv, self._env = address, argv, env
-
-    def argv(self):
-        return self._argv
-
-    def env(self):
-        return self._env
+NGINX = """daemon off;
+user {user};
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    include /etc/nginx/mime.types;
+    access_log off;
+    {temp}
+    server {{
+        listen {listen};
+        root {root};
+        index index.php;
+        location / {{
+            try_files $uri $uri/ {otherwise};
+        }}
+        location ~ [^/]\\.php$ {{
+            include /etc/nginx/fastcgi_params;
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+            {params}
+            fastcgi_buffering {buffering};
+            fastcgi_pass unix:{socket};
+        }}
+    }}
+}}
+"""
 
 
 class Fpm:
-    """Both programs as one, with the face of Php. `dir` must be open to USER all the way up. `buffering` as nginx has it."""
+    """Both programs as one, with the face of Php. `dir` must be open to USER all the way up. `buffering` as nginx has it. `root`: where the
+    application is; `front`: its script for paths that are no files; `params`: more of what nginx tells PHP; `before`: a command that starts
+    php-fpm."""
 
-    def __init__(self, dir, session_dir, env=None, ini=None, buffering=True):
+    def __init__(self, dir, session_dir, env=None, ini=None, buffering=True, port=None, children=4, root=APPS, front=None, params=None,
+                 before=()):
         self.dir, self.session_dir = str(dir), str(session_dir)
         os.makedirs(self.dir, exist_ok=True)
         os.makedirs(self.session_dir, exist_ok=True)
         os.chown(self.session_dir, pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid)
         os.chmod(self.session_dir, 0o700)
         self.socket = os.path.join(self.dir, "fpm.sock")
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{port or free_port()}"
         ini = {"session.save_handler": "files", "session.save_path": self.session_dir, "display_errors": "0", **(ini or {})}
         conf = self._write("fpm.conf", "[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n"
-                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = 4\n"
+                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = {children}\n"
                            + "".join(f"env[{k}] = {v}\n" for k, v in (env or {}).items())
                            + "".join(f"php_admin_value[{k}] = {v}\n" for k, v in ini.items()))
-        self.fpm = _Part(f"unix:{self.socket}", [_program("php-fpm8.2"), "-F", "-O", "-y", conf])
-        self.nginx = _Part(self.address, [_program("nginx"), "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering)])
+        self.fpm = AppServer(None, [*before, "php-fpm8.2", "-F", "-O", "-y", conf], address=f"unix:{self.socket}")
+        self.nginx = AppServer(None, ["nginx", "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering, root, front, params or {})], address=self.address)
         self.process = None
 
     def _write(self, name, text):
@@ -51,14 +68,12 @@ class Fpm:
             f.write(text)
         return path
 
-    def _nginx(self, buffering):
-        temp = "".join(f"    {kind}_temp_path {self.dir}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        return self._write(
-            "nginx.conf", f"daemon off;\nuser {USER};\nworker_processes 1;\npid {self.dir}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n"
-            f"    include /etc/nginx/mime.types;\n    access_log off;\n{temp}    server {{\n        listen {self.address};\n        root {APPS};\n"
-            "        location ~ \\.php$ {\n            include /etc/nginx/fastcgi_params;\n"
-            "            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n"
-            f"            fastcgi_buffering {'on' if buffering else 'off'};\n            fastcgi_pass unix:{self.socket};\n        }}\n    }}\n}}\n")
+    def _nginx(self, buffering, root, front, params):
+        temp = "\n    ".join(f"{kind}_temp_path {self.dir}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        more = "\n            ".join(f"fastcgi_param {k} {v};" for k, v in params.items())
+        return self._write("nginx.conf", NGINX.format(
+            user=USER, dir=self.dir, temp=temp, listen=self.address, root=root, otherwise=front or "=404", params=more,
+            buffering="on" if buffering else "off", socket=self.socket))
 
     def start(self):
         self.fpm.start()

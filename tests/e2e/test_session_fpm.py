@@ -17,7 +17,7 @@ from rig import wait_for
 def make(directory, **how):
     def php(cluster, index):
         place = os.path.join(cluster.dir, f"replica{index}")
-        return Fpm(os.path.join(place, "run"), os.path.join(place, "sessions"), {"GATES": cluster.gates, "REPLICA": str(index)},
+        return Fpm(os.path.join(place, "run"), os.path.join(place, "sessions"), {"REPLICA": str(index)},
                    buffering=index == 0)
     return Cluster(directory, php=php, **how)
 

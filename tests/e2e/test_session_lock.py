@@ -276,7 +276,7 @@ def stand_still(c, page, data, meanwhile):
     assert [user.count(to=i % 2) for i in range(2)] == [1, 2]
     gate = c.gate()
     tab = user.tab()
-    first = Background(tab.ask, "POST", f"{page}&gate={gate.name}", 0, data=data)
+    first = Background(tab.ask, "POST", page, 0, data=data, gate=gate)
     gate.wait_reached()
     sleeper = c.replicas[0].lethe
     sleeper.signal(signal.SIGSTOP)

@@ -136,7 +136,7 @@ def test_big_session(cluster):
         wanted = r.json()
         assert wanted["length"] == size
         found = user.json("big.php", to=1 - seed % 2)
-        assert (found["length"], found["hash"]) == (size, wanted["hash"])
+        assert (found["length"], found["sha256"]) == (size, wanted["sha256"])
 
 
 def test_too_big_a_session_fails_loudly(cluster_of):

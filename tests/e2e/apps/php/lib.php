@@ -2,15 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the test applications share. They know nothing of lethe: each is written for one machine with PHP's own session files.
 
-// Meets the test at the fifo GATES/<name>: blocks until the test has it open for writing and says "go". No name: no stop.
-function gate(?string $name): void
+// Meets the test at a fifo: blocks until the test has it open for writing and says "go". No path: no stop.
+function gate(?string $path): void
 {
-    if ($name === null || $name === '') {
+    if ($path === null || $path === '') {
         return;
     }
     ignore_user_abort(true);
     set_time_limit(0);
-    $fifo = fopen(getenv('GATES') . '/' . basename($name), 'r');
+    $fifo = fopen($path, 'r');
     fgets($fifo);
     fclose($fifo);
 }
