@@ -108,6 +108,9 @@ class State(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def ttl(self, id):
         return [c.headers.get("Lethe-TTL") for c in self.calls if c.id == id and c.method in ("PUT", "POST")][-1]
 
+    def handle_error(self, request, client_address):
+        """A client that has given up is no news."""
+
     def stop(self):
         self.shutdown()
         self.server_close()
