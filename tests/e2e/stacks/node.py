@@ -31,8 +31,8 @@ def _install(folder):
         code, said = "a time-out", (e.stdout or b"").decode("utf-8", "replace")
     if code != 0:
         shutil.rmtree(part, ignore_errors=True)
-        raise AssertionError(f"the Node packages of {APPS}/package-lock.json could not be installed (`{' '.join(command)}` ended with {code}). It "
-                             f"needs a package registry, or npm's cache with them in it:\n{said[-1500:]}")
+        raise AssertionError(f"the Node packages of {APPS}/package-lock.json could not be installed (`{' '.join(command)}` ended with "
+                             f"{code}). It needs a package registry, or npm's cache with them in it:\n{said[-1500:]}")
     os.rename(part, folder)
 
 
@@ -66,8 +66,9 @@ class NodeStack(Stack):
         return None if shutil.which("node") and shutil.which("npm") else super().missing()
 
     def server(self, index, directory, port, state):
+        # A gate holds a thread of the pool.
         env = {**state_env(index, state), **self.settings, "PORT": port, "NODE_PATH": node_modules(), "UV_THREADPOOL_SIZE": "32",
-               "NODE_OPTIONS": with_adapter(os.environ.get("NODE_OPTIONS", ""))}  # a gate holds a thread
+               "NODE_OPTIONS": with_adapter(os.environ.get("NODE_OPTIONS", ""))}
         return AppServer(port, ["node", os.path.join(APPS, self.app)], env)
 
 
@@ -82,7 +83,8 @@ STACKS = [
     express("express-resave", resave=True, uninitialized=False),
     express("express-uninitialized", resave=False, uninitialized=True),
     express("express-defaults", resave=True, uninitialized=True),
-    NodeStack(name="fastify", app="fastify.js", lethe={"state_api.profile": "fastify"}),
-    # Alone, all requests of a session work on one object in memory and lose nothing: it needs the lock that the profile "koa" does not take.
-    NodeStack(name="koa-generic", app="koa.js", lethe={"state_api.profile": "generic"}),
+    # lethe knows the cookie of express-session by itself, these it must be told: it locks and holds answers back for sessions that it sees.
+    NodeStack(name="fastify", app="fastify.js", lethe={"state_api.profile": "fastify", "session.cookies": "sessionId"}),
+    # Alone, all requests of a session work on one object in memory and lose nothing: it needs the lock, which the profile "koa" leaves out.
+    NodeStack(name="koa-generic", app="koa.js", lethe={"state_api.profile": "generic", "session.cookies": "koa.sid, koa.sid.sig"}),
 ]
