@@ -2,7 +2,7 @@
 // lethe's adapter for Node: sessions that a library would keep in this process's memory are kept by lethe's state API
 // (modules/state_api/openapi.yaml) at the address in LETHE_STATE_API_LISTEN.
 //
-//     NODE_OPTIONS="$NODE_OPTIONS --require=/opt/lethe/lethe.cjs"
+//     NODE_OPTIONS="$NODE_OPTIONS --require=/opt/lethe/adapters/node/lethe.cjs"
 //
 // It wraps Module._load, through which CommonJS and every ES module that imports CommonJS come, and replaces the methods of a memory
 // store's prototype: so the default store and one that the application makes itself are covered. What it hooked, or why it could not, is
@@ -15,6 +15,7 @@ const Module = require('module');
 const path = require('path');
 
 const DEADLINE = 5000; // ms from the call to its end, waiting in line included
+const httpRequest = http.request; // as it is now: what traces or mocks the application's requests does not meet ours
 const agent = new http.Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 16 });
 const address = process.env.LETHE_STATE_API_LISTEN || '';
 const where = parseAddress(address);
@@ -39,7 +40,7 @@ class StateError extends Error {
 
 function send(options, body, until) {
   return new Promise((resolve, reject) => {
-    const request = http.request(Object.assign({ agent }, where, options));
+    const request = httpRequest(Object.assign({ agent }, where, options));
     const timer = setTimeout(() => fail(new Error(`no answer within ${DEADLINE} ms`)), Math.max(1, until - Date.now()));
     const fail = (error) => {
       clearTimeout(timer);
@@ -158,10 +159,9 @@ const callbacks = {
   destroy(id, callback) { answer(remove(id), callback); },
 };
 
-// For each library: where its memory store is, the numbers of parameters by which its methods are known, what replaces them.
+// For each library: the numbers of parameters by which its MemoryStore's methods are known, and what replaces them.
 const LIBRARIES = {
   'express-session': {
-    store: 'MemoryStore',
     shape: { get: 2, set: 3, destroy: 2, touch: 3, all: 1, clear: 1, length: 1 },
     methods: Object.assign({}, callbacks, {
       set(id, session, callback) {
@@ -175,9 +175,8 @@ const LIBRARIES = {
       length: cannotList,
     }),
   },
-  '@fastify/session': { store: 'MemoryStore', shape: { get: 2, set: 3, destroy: 2 }, methods: callbacks },
+  '@fastify/session': { shape: { get: 2, set: 3, destroy: 2 }, methods: callbacks },
   'koa-generic-session': {
-    store: 'MemoryStore',
     shape: { get: 1, set: 2, destroy: 1 },
     methods: { get: read, set: (id, session, ms) => write(id, session, ms || undefined), destroy: remove }, // 0: the cookie has no end
   },
@@ -210,7 +209,7 @@ function report(store, status, detail) {
 }
 
 let seen = false; // a known library, or that LETHE_STATE_API_LISTEN is of no use
-const hooked = new WeakSet(); // exports of libraries
+const met = new Map(); // file → its exports, looked at once; there are others when it is loaded anew
 
 function usable() {
   if (where) return true;
@@ -234,33 +233,45 @@ function packageOf(file) {
 }
 
 // Why the library's exports cannot be hooked; undefined once they are.
-function hook(library, exported) {
-  const store = exported && exported[library.store];
-  if (typeof store !== 'function') return `it exports no ${library.store}`;
-  const { shape } = library;
+function hook({ shape, methods }, exported) {
+  const store = exported && exported.MemoryStore;
+  if (typeof store !== 'function') return 'it exports no MemoryStore';
   const known = (name) => typeof store.prototype[name] === 'function' && store.prototype[name].length === shape[name];
   const odd = Object.keys(shape).filter((name) => !known(name));
-  if (odd.length) return `its ${library.store} is not the one that this adapter knows (${odd.map((name) => name + '()').join(', ')})`;
-  for (const name of Object.keys(library.methods)) {
-    Object.defineProperty(store.prototype, name, { value: library.methods[name], writable: true, configurable: true, enumerable: true });
-  }
+  if (odd.length) return `its MemoryStore is not the one that this adapter knows (${odd.map((name) => name + '()').join(', ')})`;
+  Object.assign(store.prototype, methods);
   return undefined;
 }
 
+// express-session assigns generate() to the store that it is to use. Another one than the hooked one stays as it is, and that is said.
+function watchStores(title, { Store, MemoryStore }) {
+  Object.defineProperty(Store.prototype, 'generate', {
+    configurable: true,
+    set(value) {
+      Object.defineProperty(this, 'generate', { value, writable: true, configurable: true, enumerable: true });
+      if (this.get === MemoryStore.prototype.get) return;
+      report(title, 'failed', `the application gives it a store of its own, ${this.constructor.name}, which stays as it is; if that one ` +
+        'keeps sessions in memory, take it out of session({store})');
+    },
+  });
+}
+
 function loaded(exported, file) {
+  if (met.get(file) === exported) return;
+  met.set(file, exported);
   const { name, version, main } = packageOf(file);
   const library = LIBRARIES[name];
-  if (!library || file !== main || hooked.has(Object(exported)) || !usable()) return;
-  hooked.add(Object(exported));
+  if (!library || file !== main || !usable()) return;
   seen = true;
   const title = `${name} ${version}`;
-  if (!library.store) {
+  if (!library.methods) {
     say(`${title}: nothing to hook: the session is in its cookie, unless the application gives it a store, which stays as it is`);
     return;
   }
   const why = hook(library, exported);
   if (why) report(title, 'failed', `${why}; configure a shared store in the application, or use a version that the adapter knows`);
-  else report(`${title} ${library.store}`, 'hooked', `its sessions are kept by lethe at ${address}`);
+  else report(`${title} MemoryStore`, 'hooked', `its sessions are kept by lethe at ${address}`);
+  if (!why && name === 'express-session') watchStores(title, exported);
 }
 
 const PACKAGE = new RegExp(`^(?:.*[\\\\/]node_modules[\\\\/])?(?:${Object.keys(LIBRARIES).join('|')})(?:$|[\\\\/])`);

@@ -1,119 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""adapters/node alone, against a state API of the test's own that does what modules/state_api/openapi.yaml says and fails as it is told."""
-import collections
-import http.server
+"""adapters/node alone, against a state API that fails as a test tells it."""
 import json
 import os
 import shutil
-import socketserver
 import subprocess
 import threading
 import time
-from urllib.parse import unquote
 
 import pytest
 import requests
+from adapter_node_state import State
 from stack_rig import AppServer
 from stacks.node import ADAPTER, APPS, STACKS, node_modules, with_adapter
 
 from rig import Client, Ended, free_port, wait_for
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 APP_OF = {"express": "express.js", "fastify": "fastify.js", "koa": "koa.js"}
-Call = collections.namedtuple("Call", "method id action headers")
-Report = collections.namedtuple("Report", "store status detail")
-
-
-class StateHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def setup(self):
-        super().setup()
-        with self.server.changed:
-            self.server.connections += 1
-            self.server.open += 1
-            self.server.most_open = max(self.server.most_open, self.server.open)
-
-    def finish(self):
-        super().finish()
-        with self.server.changed:
-            self.server.open -= 1
-
-    def reply(self, status, body=b"", **headers):
-        self.send_response_only(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        _, _, kind, name, *action = self.path.split("/")
-        if kind == "adapters":
-            self.server.reports.append(Report(*(self.headers.get(f"Lethe-{n}") for n in ("Store", "Status", "Detail"))))
-            return self.reply(204)
-        call = Call(self.command, unquote(name), "".join(action), self.headers)
-        self.server.calls.append(call)
-        fault = self.server.fault and self.server.fault(call)
-        if fault == "close":  # without a word, as a server that is going away
-            self.close_connection = True
-            return None
-        if fault:
-            return self.reply(fault, b"the store does not answer\n", X_Lethe_Error="store_unavailable", Retry_After="1")
-        self.close_connection = self.close_connection or self.server.one_call_a_connection
-        return self.serve(call, body)
-
-    do_GET = do_PUT = do_POST = do_DELETE = do
-
-    def serve(self, call, body):
-        state = self.server
-        with state.changed:
-            if call.method == "DELETE":
-                state.blobs.pop(call.id, None)
-                state.ended.add(call.id)
-                return self.reply(204)
-            if call.id in state.ended:
-                return self.reply(410)
-            if call.method == "PUT":
-                state.blobs[call.id] = body
-                return self.reply(204)
-            if call.id not in state.blobs:
-                return self.reply(404)
-            return self.reply(204) if call.action == "touch" else self.reply(200, state.blobs[call.id])
-
-    def log_message(self, *_):
-        pass
-
-
-class State(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """The state API at .address. fault(call) gives a status to answer with, "close", or None; it may also wait."""
-
-    daemon_threads, request_queue_size, block_on_close = True, 256, False
-
-    def __init__(self, path):
-        self.blobs, self.ended, self.calls, self.reports = {}, set(), [], []
-        self.fault, self.one_call_a_connection = None, False
-        self.connections = self.open = self.most_open = 0
-        self.changed = threading.Lock()
-        self.address = f"unix:{path}"
-        super().__init__(path, StateHandler)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    def reported(self):
-        wait_for(lambda: self.reports, 10, "a report of the adapter")
-        return self.reports
-
-    def ttl(self, id):
-        return [c.headers.get("Lethe-TTL") for c in self.calls if c.id == id and c.method in ("PUT", "POST")][-1]
-
-    def handle_error(self, request, client_address):
-        """A client that has given up is no news."""
-
-    def stop(self):
-        self.shutdown()
-        self.server_close()
 
 
 @pytest.fixture(name="state")
@@ -189,6 +91,11 @@ def test_does_not_reach_a_program_with_options_of_its_own(folder, state):
     assert printed == [None, {"n": 1}] and not lines and not state.calls
 
 
+def test_library_that_is_loaded_anew_is_hooked_anew(folder, state):
+    text = "require('express-session'); for (const file of Object.keys(require.cache)) delete require.cache[file];" + SET_AND_GET
+    assert run(folder, text, state.address)[0] == [None, {"n": 1}] and state.blobs
+
+
 def test_loaded_twice_hooks_once(folder, state):
     copy = folder / "copy.cjs"
     shutil.copy(ADAPTER, copy)
@@ -255,6 +162,23 @@ def test_listens_without_a_known_library(folder, state):
     assert lines[0].startswith("none: NOT HOOKED: the application listens and has loaded none of express-session"), lines
     assert state.reported()[0][:2] == ("none", "failed")
     assert run(folder, "process.stdout.write('1')", state.address) == (1, [])
+
+
+FOREIGN = STORE + """
+class Mine extends session.Store { get(id, done) { done(); } }
+class Derived extends session.MemoryStore { get(id, done) { done(); } }
+session({ secret: 'x', resave: false, saveUninitialized: false, store: new (%s)() });
+setTimeout(() => {}, 300);
+"""
+
+
+@pytest.mark.parametrize("store", ["Mine", "Derived"])
+def test_store_of_the_applications_own(folder, state, store):
+    _, lines = run(folder, FOREIGN % store, state.address)
+    assert len(lines) == 2 and f"NOT HOOKED: the application gives it a store of its own, {store}" in lines[1], lines
+    wait_for(lambda: len(state.reports) == 2, 10, "two reports")
+    assert {r.status for r in state.reports} == {"hooked", "failed"}
+    assert len(run(folder, FOREIGN % "session.MemoryStore", state.address)[1]) == 1
 
 
 def test_koa_session_is_stateless(folder, state):
