@@ -181,6 +181,25 @@ def test_store_of_the_applications_own(folder, state, store):
     assert len(run(folder, FOREIGN % "session.MemoryStore", state.address)[1]) == 1
 
 
+LOADER = """
+export async function load(url, context, next) {
+  const found = await next(url, context);
+  if (found.format === 'commonjs' && found.source == null) found.source = (await import('fs')).readFileSync(new URL(url));
+  return found;
+}
+"""
+
+
+def test_past_a_loader_that_compiles_commonjs_itself(folder, state):
+    """Module._load is not asked (Node 20 and later): it works or the line is there, never neither."""
+    (folder / "loader.mjs").write_text(LOADER)
+    (folder / "register.mjs").write_text("import { register } from 'module'; register('./loader.mjs', import.meta.url);")
+    text = ESM + "import http from 'http'; http.createServer().listen(0, function () { this.close(); }); setTimeout(() => {}, 300);"
+    printed, lines = run(folder, text, state.address, f"--import={folder}/register.mjs --require", "main.mjs")
+    assert printed == [None, {"n": 1}] and len(lines) == 1
+    assert bool(state.blobs) == ("MemoryStore: hooked" in lines[0]) != lines[0].startswith("none: NOT HOOKED"), lines
+
+
 def test_koa_session_is_stateless(folder, state):
     _, lines = run(folder, "require('koa-session');" + LISTEN, state.address)
     assert len(lines) == 1 and lines[0].startswith("koa-session 6.4.0: nothing to hook: the session is in its cookie"), lines
