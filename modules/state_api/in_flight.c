@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+enum { ID_MIN = 8 };
+
 // Added and removed once a request, looked through by the calls of the API.
 static struct lt_list all = {&all, &all};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -35,13 +37,25 @@ void in_flight_remove(struct in_flight *f) {
     pthread_mutex_unlock(&lock);
 }
 
-// Under the lock. An application's id is long and random: no other's cookie holds it by chance.
-static struct in_flight *find(struct lt_span id) {
-    for (struct lt_list *n = all.next; id.n >= 8 && n != &all; n = n->next) {
-        struct in_flight *f = LT_ENTRY(n, struct in_flight, node);
-        if (memmem(f->cookies, strlen(f->cookies), id.p, id.n))
-            return f;
+// An id stands in its cookie, signed perhaps ("s:<id>.<signature>"), or the cookie in it ("koa:sess:<id>"). It is long and random: no other's holds
+// it by chance.
+static bool belongs(const struct in_flight *f, struct lt_span id) {
+    struct lt_span rest = lt_span_cstr(f->cookies);
+    while (rest.n) {
+        size_t n = lt_span_find(rest, '\n');
+        if (n >= ID_MIN && id.n >= ID_MIN && (memmem(rest.p, n, id.p, id.n) || memmem(id.p, id.n, rest.p, n)))
+            return true;
+        n = n < rest.n ? n + 1 : n;
+        rest = lt_span(rest.p + n, rest.n - n);
     }
+    return false;
+}
+
+// Under the lock.
+static struct in_flight *find(struct lt_span id) {
+    for (struct lt_list *n = all.next; n != &all; n = n->next)
+        if (belongs(LT_ENTRY(n, struct in_flight, node), id))
+            return LT_ENTRY(n, struct in_flight, node);
     return NULL;
 }
 
