@@ -18,6 +18,7 @@ enum { RETRY_MS = 10 };
 // The files of one session: for each of its ids (an application of several parts may have one a path) all patterns.
 struct file_set {
     const char *names[FILES_SET_MAX];
+    bool main[FILES_SET_MAX];     // of the first pattern: without it there is no session
     bool expected[FILES_SET_MAX]; // the application writes it after every request, this one too
     unsigned n;
 };
@@ -31,12 +32,13 @@ struct lt_span files_content_name(const char *file, char out[FILES_CONTENT_MAX])
     return lt_span(out, (size_t)n);
 }
 
-static bool add_name(struct lt_call *c, struct file_set *set, const char *pattern, struct lt_span id, bool expected) {
+static bool add_name(struct lt_call *c, struct file_set *set, unsigned pattern, struct lt_span id, bool expected) {
     char name[FILES_NAME_MAX];
-    if (set->n == FILES_SET_MAX || !files_name(pattern, id, worker_of(c)->depth, name))
+    if (set->n == FILES_SET_MAX || !files_name(worker_of(c)->patterns[pattern], id, worker_of(c)->depth, name))
         return true; // not an id that the application would take
     struct lt_span copy = lt_arena_dup(lt_call_arena(c), lt_span_cstr(name));
-    set->expected[set->n] = expected;
+    set->main[set->n] = pattern == 0;
+    set->expected[set->n] = expected && pattern == 0;
     set->names[set->n++] = copy.p;
     return copy.p != NULL;
 }
@@ -53,7 +55,7 @@ static bool set_of(struct lt_call *c, const struct lt_record *record, struct fil
             continue;
         bool expected = w->always && lt_cookie_path_match(cookie->path, lt_call_request(c)->path);
         for (unsigned p = 0; p < FILES_PATTERNS && w->patterns[p]; p++)
-            if (!add_name(c, set, w->patterns[p], lt_span(id, n), expected && p == 0))
+            if (!add_name(c, set, p, lt_span(id, n), expected))
                 return false;
     }
     return true;
@@ -266,7 +268,7 @@ static enum lt_verdict settle(struct lt_call *c, const struct file_set *set, lt_
 }
 
 struct taken {
-    unsigned placed, there; // of the set: how many were placed before the request, how many are there now
+    unsigned placed, there; // of the main files: how many were placed before the request, how many are there now
 };
 
 static enum lt_verdict take_set(struct lt_call *c, struct lt_record *record, lt_hook_fn *hook, struct taken *taken) {
@@ -284,8 +286,8 @@ static enum lt_verdict take_set(struct lt_call *c, struct lt_record *record, lt_
         enum file_result r = take_one(c, record, set.names[i], &mark, &why);
         if (r != FILE_OK && r != FILE_MISSING)
             return trouble(c, r, set.names[i], why, hook);
-        taken->placed += placed_of(st, set.names[i]) != NULL;
-        taken->there += r == FILE_OK;
+        taken->placed += set.main[i] && placed_of(st, set.names[i]);
+        taken->there += set.main[i] && r == FILE_OK;
         if (r == FILE_OK && record == lt_call_session(c)->record)
             late_watch(worker_of(c), lt_call_session(c), set.names[i], &mark, lt_call_request(c)->path);
     }
