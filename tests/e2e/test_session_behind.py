@@ -132,7 +132,7 @@ def test_foreign_files_are_refused(cluster_of, tmp_path, kind):
         os.chown(path, 12345, 12345)
     r = user.get("counter.php", to=1)
     assert (r.status_code, r.headers["X-Lethe-Error"]) == (503, "session_file_refused")
-    (event,) = c.replicas[1].lethe.events("session_file_refused")
+    (event,) = wait_for(lambda: c.replicas[1].lethe.events("session_file_refused"), 10)
     assert "remove it from files.dir" in event["do"]
     assert c.replicas[1].lethe.metrics().get("lethe_session_files_total", event="refused") == 1
     assert secret.read_text() == "not a session"
