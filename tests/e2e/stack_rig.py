@@ -14,7 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, "apps")
 
 class Stack:
-    """One web framework with its way to keep sessions. A subclass or an instance sets what differs, and has server()."""
+    """One web framework with its way to keep sessions. A subclass or an instance sets what differs, and has server(). Its application has
+    the pages that test_stacks.py asks for; what /big keeps must not compress."""
 
     name = None
     carrier = "state_api"  # or "files"
