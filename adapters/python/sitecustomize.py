@@ -525,7 +525,7 @@ def _hook_beaker(module, store):
     sessions alone."""
     from beaker.container import AbstractDictionaryNSManager, MemoryNamespaceManager
     cls = module.Session
-    names = cls.__init__.__code__.co_names
+    names = getattr(getattr(cls.__init__, "__code__", None), "co_names", ())
     if "namespace_class" not in names or "invalidate_corrupt" not in names:
         raise ValueError("this Beaker's Session has no namespace_class and invalidate_corrupt; known are 1.6 to 1.13")
     said = []
@@ -693,13 +693,19 @@ def _run_hidden(ran):
     import importlib.machinery
     import importlib.util
     ran.add(os.path.realpath(__file__))
-    for path in sys.path:
+    own, paths = os.path.realpath(os.path.dirname(__file__)), [os.path.realpath(p) for p in sys.path]
+    loaded = sys.modules.get(__name__)
+    if getattr(loaded, "__dict__", None) is not globals():  # one before it in the path has run this file and is the program's
+        loaded = None
+    else:
+        sys.modules["_lethe_adapter"] = loaded
+    for path in sys.path[paths.index(own) + 1 if own in paths else 0:]:
         spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [path])
         if spec is not None and spec.origin and spec.loader is not None and os.path.realpath(spec.origin) not in ran:
             ran.add(os.path.realpath(spec.origin))
             module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault("_lethe_adapter", sys.modules.get(__name__))
-            sys.modules[__name__] = module
+            if loaded is not None:
+                sys.modules[__name__] = module
             spec.loader.exec_module(module)
             return
 
