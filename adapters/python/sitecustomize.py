@@ -10,7 +10,8 @@ stderr, and to lethe, that it is hooked or why it could not be.
 
 Three rules run through all of it. A session that is not there (404, 410) is a miss. A write that comes after a logout (410) is dropped.
 When nobody knows (503, no connection, an answer that makes no sense) StateApiError is raised and the user sees a 5xx: a miss would make the
-framework delete the user's cookie.
+framework delete the user's cookie. A write says which version was read (If-Match): lethe lets one request at a time work on a session, so
+nobody has written since, unless this request has lost its lock (it stood still for too long), and then it must not overwrite (StateApiError).
 
 On pickle. RamSession, LocMemCache and Beaker keep Python objects, so what is stored is a pickle, and loading a pickle that somebody else
 made runs their code. No second signature is put around it, because a key for it would have to be here, with the application, and add
@@ -128,8 +129,8 @@ class _Api:
             pass
 
     def call(self, method, path, headers=(), body=b""):
-        """(status, body). Every request of the API may be sent twice, so a kept connection that lethe has closed meanwhile (its time-out,
-        a restart) costs one more try."""
+        """(status, ETag, body). A request may be sent twice, so a kept connection that lethe has closed meanwhile (its time-out, a restart)
+        costs one more try; a conditional write that had been done after all then fails, which is the safe side."""
         lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + self.host, "Content-Length: %d" % len(body)]
         request = "\r\n".join(lines + ["%s: %s" % h for h in headers] + ["", ""]).encode("ascii") + body
         try:
@@ -156,7 +157,7 @@ class _Api:
                 status, answer.get("x-lethe-error", ""), content.decode("latin-1").strip()[:300]))
             error.answered = True
             raise error
-        return status, content
+        return status, answer.get("etag"), content
 
     def report(self, store, status, detail):
         headers = [("Lethe-Store", _ascii(store)), ("Lethe-Status", status)] + ([("Lethe-Detail", _ascii(detail))] if detail else [])
@@ -214,12 +215,12 @@ class _Store:
         return "/v1/sessions/" + "".join(chr(b) if b < 128 and chr(b).isalnum() or b in b"-_" else "%%%02X" % b for b in raw)
 
     def get(self, id):
-        """Bytes, or None: a miss."""
+        """(content, its version), or None: a miss."""
         import time
         path = self._path(id)
         if path is None:
             return None
-        status, blob = self.api.call("GET", path)
+        status, tag, blob = self.api.call("GET", path)
         if self.api.unsent:
             self.api.flush()
         if status != 200:
@@ -228,11 +229,11 @@ class _Store:
             raise StateApiError("%s: what is stored under this id was not stored by this adapter for it; it is not loaded" % self.name)
         at = len(self.header)
         ends = int.from_bytes(blob[at:at + 8], "big")
-        return None if ends and ends <= time.time() else blob[at + 8:]
+        return None if ends and ends <= time.time() else (blob[at + 8:], tag)
 
-    def put(self, id, content, ttl=None, ends=False, new=False):
-        """False when it was not written: after a logout, or with `new` because there is one. `ends`: over after `ttl` seconds however often
-        it is read meanwhile (a read slides lethe's own time to live)."""
+    def put(self, id, content, ttl=None, ends=False, new=False, over=None):
+        """The new version, or False when it was not written: after a logout, or with `new` because there is one. `ends`: over after `ttl`
+        seconds however often it is read meanwhile (a read slides lethe's own time to live). `over`: the version that was read."""
         import math
         import time
         path = self._path(id)
@@ -243,16 +244,19 @@ class _Store:
             headers.append(("Lethe-TTL", "%d" % max(1, math.ceil(ttl))))
         if new:
             headers.append(("If-None-Match", "*"))
+        elif over:
+            headers.append(("If-Match", over))
         until = math.ceil(time.time() + ttl) if ends and ttl is not None else 0
-        status, _ = self.api.call("PUT", path, headers, self.header + until.to_bytes(8, "big") + content)
-        return status < 300 or self._must(status, (410, 412) if new else (410,), False)
+        status, tag, _ = self.api.call("PUT", path, headers, self.header + until.to_bytes(8, "big") + content)
+        if status == 412 and over:
+            raise StateApiError("%s: another request has written this session since this one read it; this one was stopped for longer than "
+                                "lethe holds a lock, and what it changed is dropped" % self.name)
+        return (tag or True) if status in (200, 201, 204) else self._must(status, (410, 412) if new else (410,), False)
 
     def delete(self, id):
         path = self._path(id)
         if path is not None:
-            status, _ = self.api.call("DELETE", path)
-            if status >= 300:
-                self._must(status, (404, 410), None)
+            self._must(self.api.call("DELETE", path)[0], (200, 204, 404, 410), None)
 
     def _must(self, status, known, result):
         if status not in known:
@@ -295,7 +299,7 @@ def _hook_cherrypy(module, store):
     cls = module.RamSession
     if type(cls.__dict__.get("cache")) is not dict or type(cls.__dict__.get("locks")) is not dict:
         raise ValueError("this CherryPy has no RamSession.cache and .locks; known are 3.2 to 18")
-    here = threading.local()  # .cleaning: this thread runs clean_up()
+    here = threading.local()  # .cleaning: this thread runs clean_up(); .read: the id and version of the session that it works on
 
     class Cache(MutableMapping):
         def __init__(self):
@@ -307,19 +311,20 @@ def _hook_cherrypy(module, store):
             return store.get(id) is not None
 
         def __getitem__(self, id):
-            content = store.get(id)
-            if content is None:
+            found = store.get(id)
+            if found is None:
+                here.read = None
                 raise KeyError(id)
-            return store.loads(content)
-
-        def get(self, id, default=None):
-            content = store.get(id)
-            return default if content is None else store.loads(content)
+            here.read = id, found[1]
+            return store.loads(found[0])
 
         def __setitem__(self, id, value):
             data, expires = value
             left = (expires - datetime.datetime.now(expires.tzinfo)).total_seconds()
-            if store.put(id, store.dumps(value, data), left):
+            read = getattr(here, "read", None)
+            tag = store.put(id, store.dumps(value, data), left, over=read[1] if read and read[0] == id else None)
+            if tag:
+                here.read = id, tag
                 self.seen[id] = expires
             else:
                 self.seen.pop(id, None)
@@ -374,35 +379,44 @@ def _hook_django_cache(module, store):
     from django.core.cache import caches
     from django.core.cache.backends.locmem import LocMemCache
     cls = module.SessionStore
-    init, load = cls.__init__, cls.load
+    init, load, save = cls.__init__, cls.load, cls.save
     said = []
 
     class Cache:
-        """What SessionStore uses of a cache."""
+        """What one SessionStore, which serves one request, uses of its cache."""
 
         def __init__(self, prefix):
             self.prefix = prefix
+            self.read = {}  # id → version
 
         def _id(self, key):
             return key[len(self.prefix):] if key.startswith(self.prefix) else key
 
         def get(self, key, default=None):
-            content = store.get(self._id(key))
-            return default if content is None else store.loads(content)
+            found = store.get(self._id(key))
+            if found is None:
+                return default
+            self.read[self._id(key)] = found[1]
+            return store.loads(found[0])
 
         def __contains__(self, key):
             return store.get(self._id(key)) is not None
 
-        def _put(self, key, value, timeout, new):
-            if timeout is not None and timeout <= 0:  # expired as it is set
-                return None if new else store.delete(self._id(key))
-            return store.put(self._id(key), store.dumps(value, value), timeout, ends=True, new=new)
-
         def add(self, key, value, timeout=None):
-            return self._put(key, value, timeout, True)
+            id = self._id(key)
+            tag = timeout != 0 and store.put(id, store.dumps(value, value), timeout, ends=True, new=True)
+            self.read.update({id: tag} if tag else {})
+            return bool(tag)
 
         def set(self, key, value, timeout=None):
-            self._put(key, value, timeout, False)
+            id = self._id(key)
+            if timeout is not None and timeout <= 0:  # expired as it is set
+                return store.delete(id)
+            tag = store.put(id, store.dumps(value, value), timeout, ends=True, over=self.read.get(id))
+            if not tag:
+                raise module.UpdateError
+            self.read[id] = tag
+            return None
 
         def delete(self, key):
             store.delete(self._id(key))
@@ -434,7 +448,14 @@ def _hook_django_cache(module, store):
         self._session_key = None
         return {}
 
-    cls.__init__, cls.load = __init__, load_or_raise
+    def save_what_was_read(self, must_create=False):
+        """Django's looks once more whether the session is still there. Where this request has read it, the write itself says so."""
+        id = self.session_key
+        if must_create or id is None or not isinstance(self._cache, Cache) or id not in self._cache.read:
+            return save(self, must_create)
+        return self._cache.set(self.cache_key, self._get_session(), self.get_expiry_age())
+
+    cls.__init__, cls.load, cls.save = __init__, load_or_raise, save_what_was_read
     _hook_async(cls, lambda self: isinstance(self._cache, Cache))
     if settings.configured:
         say(caches[settings.SESSION_CACHE_ALIAS])
@@ -452,27 +473,34 @@ def _hook_django_file(module, store):
     def load(self):
         try:
             self._key_to_file()  # for its check: an id that could not be a file's is none
-            content = store.get(self.session_key)
+            found = store.get(self.session_key)
         except SuspiciousOperation:
-            content = None
-        if content is None:
+            found = None
+        if found is None:
             self._session_key = None
             return {}
-        return self.decode(content.decode("ascii")) if content else {}
+        self.lethe_read = self.session_key, found[1]
+        return self.decode(found[0].decode("ascii")) if found[0] else {}
 
     def save(self, must_create=False):
         if self.session_key is None:
             return self.create()
         data = self._get_session(no_load=must_create)
         self._key_to_file()
-        # Never under an id that only the client knows (session fixation): Django makes a new file only where it chose the id itself.
-        if not must_create and store.get(self.session_key) is None:
-            raise module.UpdateError
+        id, tag = getattr(self, "lethe_read", (None, None))
+        if not must_create and id != self.session_key:
+            # Never under an id that only the client knows (session fixation): Django makes a file only where it chose the id itself.
+            found = store.get(self.session_key)
+            if found is None:
+                raise module.UpdateError
+            tag = found[1]
         age = self.get_expiry_age()
         if age <= 0:
             return store.delete(self.session_key)
-        if not store.put(self.session_key, self.encode(data).encode("ascii"), age, ends=True, new=must_create):
+        tag = store.put(self.session_key, self.encode(data).encode("ascii"), age, ends=True, new=must_create, over=tag)
+        if not tag:
             raise module.CreateError if must_create else module.UpdateError
+        self.lethe_read = self.session_key, tag
         return None
 
     def exists(self, session_key):
@@ -532,6 +560,7 @@ def _hook_beaker(module, store):
 
     class Namespace(MemoryNamespaceManager):
         deleted = False  # the application has called session.delete()
+        read = None  # the version
 
         def __init__(self, namespace, timeout=None, **_):
             AbstractDictionaryNSManager.__init__(self, namespace)
@@ -539,10 +568,11 @@ def _hook_beaker(module, store):
             self.dictionary = {}
 
         def __getitem__(self, key):
-            content = store.get(self.namespace) if key == "session" else None
-            if content is None:
+            found = store.get(self.namespace) if key == "session" else None
+            if found is None:
                 raise KeyError(key)
-            return store.loads(content)
+            self.read = found[1]
+            return store.loads(found[0])
 
         def __contains__(self, key):
             return key == "session" and store.get(self.namespace) is not None
@@ -556,7 +586,7 @@ def _hook_beaker(module, store):
             if self.deleted and isinstance(value, dict) and not set(value) - {"_domain", "_path"}:
                 store.delete(self.namespace)
             else:
-                store.put(self.namespace, store.dumps(value, value), self.timeout)
+                self.read = store.put(self.namespace, store.dumps(value, value), self.timeout, over=self.read)
 
         def __delitem__(self, key):
             store.delete(self.namespace)

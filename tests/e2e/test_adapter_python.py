@@ -103,6 +103,8 @@ class State:
             assert method == "PUT", method
             if found and headers.get("If-None-Match") == "*":
                 return 412, {"X-Lethe-Error": "version_conflict"}, b"there is one\n"
+            if headers.get("If-Match") and (not found or headers["If-Match"] != f'"{found[1]}"'):
+                return 412, {"X-Lethe-Error": "version_conflict"}, b"another version\n"
             self.sessions[id] = [body, found[1] + 1 if found else 1, headers.get("Lethe-TTL")]
             return 204, {"ETag": f'"{self.sessions[id][1]}"'}, b""
 
@@ -305,6 +307,22 @@ def test_a_logout_is_not_undone_by_a_slower_request(stack, state, sites, tmp_pat
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_a_request_that_has_lost_its_lock_overwrites_nothing(stack, state, sites, tmp_path):
+    """lethe lets one request at a time work on a session; one that stood still for longer than its lease finds another version."""
+    user = User(sites(stack, state, 2))
+    assert user.json("/count")["n"] == 1
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(user.ask, "GET", f"/count?gate={gate}", 0)
+        with open(gate, "w", encoding="ascii") as f:
+            assert [user.json("/count", 1)["n"] for _ in range(2)] == [2, 3]
+            f.write("go\n")
+        assert slow.result().status_code == 500
+    assert [user.json("/count", i % 2)["n"] for i in range(3)] == [4, 5, 6]
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_a_session_that_is_not_there_is_a_new_one(stack, state, sites):
     user = User(sites(stack, state, 1))
     assert user.json("/count")["n"] == 1
@@ -485,9 +503,9 @@ def test_lethe_may_start_later(state, sites):
 
 def test_connections_are_kept_and_replaced(state):
     code = ("import json, _lethe_adapter as a\napi = a._Api(%r)\nstore = a._Store(api, 'test', b't')\nout = []\n"
-            "for i in range(50):\n    store.put('x', b'%%d' %% i)\n    assert store.get('x') == b'%%d' %% i\n"
+            "for i in range(50):\n    store.put('x', b'%%d' %% i)\n    assert store.get('x')[0] == b'%%d' %% i\n"
             "input()\n"
-            "out.append(store.get('x').decode())\nprint(json.dumps(out))") % state.listen
+            "out.append(store.get('x')[0].decode())\nprint(json.dumps(out))") % state.listen
     p = subprocess.Popen([PYTHON, "-c", code], env=environment(state), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     wait_for(lambda: count_of(state, "GET") == 50, 20, "fifty rounds")
     assert state.accepted == 1
@@ -507,7 +525,7 @@ def work(name):
     for i in range(40):
         id, text = '%%s-%%d' %% (name, i), ('%%s %%d ' %% (name, i)).encode() * 50
         store.put(id, text)
-        if store.get(id) != text or store.get('before') != b'fork':
+        if store.get(id)[0] != text or store.get('before')[0] != b'fork':
             wrong.append(id)
 
 def threads(name):

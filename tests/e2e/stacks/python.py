@@ -44,7 +44,7 @@ class DjangoFile(DjangoCache):
 
 class Beaker(Python):
     name, packages, app = "beaker", ("python3-beaker", "python3-cheroot"), "beaker_app.py"
-    lethe, exact = {"state_api.profile": "beaker"}, False
+    lethe, exact = {"state_api.profile": "beaker", "session.cookies": "beaker.session.id"}, False
 
 
 STACKS = [CherryPy(), CherryPyFile(), DjangoCache(), DjangoFile(), Beaker()]

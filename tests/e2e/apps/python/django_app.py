@@ -30,6 +30,8 @@ def count(request):
     n = request.session.get("n", 0)
     wait_at(request)
     request.session["n"] = n + 1
+    if request.session.session_key is None:  # else the middleware makes it after the view
+        request.session.save()
     return report(request, n + 1)
 
 
