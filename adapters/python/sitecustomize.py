@@ -368,6 +368,31 @@ def _hook_cherrypy(module, store):
             here.cleaning = False
 
     cls.cache, cls.clean_up = Cache(), clean_up_what_is_here
+    if hasattr(module, "save"):
+        module.save = _save_streams(module, cls, module.save)
+
+
+def _save_streams(module, cls, save):
+    """CherryPy saves the session of a streamed answer when the server closes the body, and a server may have sent the end of a chunked
+    answer by then (gunicorn has, CherryPy's own has not). Here it is saved when the body has given its last piece."""
+    def all_of(body, session):
+        try:
+            for piece in body:
+                yield piece
+            session.save()
+            session.loaded = False  # what CherryPy still does when it is closed is not a second save
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    def save_and_follow():
+        save()
+        serving = module.cherrypy.serving
+        if serving.response.stream and isinstance(getattr(serving, "session", None), cls) and serving.response.body:
+            serving.response.body = all_of(serving.response.body, serving.session)
+
+    save_and_follow.__dict__.update(save.__dict__)
+    return save_and_follow
 
 
 # --- Django: backends.cache on LocMemCache, backends.file ----------------------------------------------------------------------------------

@@ -615,6 +615,49 @@ print(json.dumps([len(s), dict(RamSession(s.id).items())]))"""
     assert run(code, state)[0] == [0, {"a": 1}]
 
 
+STREAM = """
+import json, sys, cherrypy
+sys.path.insert(0, %r)
+import cherrypy_app
+cherrypy.config.update({'environment': 'embedded'})
+app = cherrypy.Application(cherrypy_app.Site(), '', {'/': {'tools.sessions.on': True}})
+def ask(path, cookie=None):
+    headers = []
+    environ = {'REQUEST_METHOD': 'GET', 'PATH_INFO': path, 'SCRIPT_NAME': '', 'QUERY_STRING': '', 'SERVER_PROTOCOL': 'HTTP/1.1',
+               'HTTP_HOST': 'a', 'SERVER_NAME': 'a', 'SERVER_PORT': '80', 'wsgi.url_scheme': 'http', 'wsgi.input': sys.stdin.buffer,
+               'wsgi.errors': sys.stderr, 'wsgi.multithread': True, 'wsgi.multiprocess': False, 'wsgi.run_once': False,
+               'wsgi.version': (1, 0)}
+    if cookie: environ['HTTP_COOKIE'] = 'session_id=' + cookie
+    return app(environ, lambda status, h, exc_info=None: headers.extend(h)), dict(headers)
+body, _ = ask('/count'); id = json.loads(b''.join(body))['id']; body.close()
+def stored(): return cherrypy.lib.sessions.RamSession.cache[id][0]['n']
+body, _ = ask('/stream', id)
+out, pieces = [stored()], iter(body)
+next(pieces); out.append(stored())
+for _ in pieces: pass
+out.append(stored())
+body.close(); out.append(stored())
+print(json.dumps([out, cherrypy.lib.sessions.RamSession.locks[id].acquire(blocking=False)]))
+""" % APPS
+
+
+def test_cherrypy_s_streams_are_saved_before_they_end(state):
+    """Also under a server that ends a chunked answer before it closes the body, as gunicorn does."""
+    (seen, unlocked), _ = run(STREAM, state)
+    assert seen == [1, 1, 2, 2] and unlocked is True
+    assert count_of(state, "PUT") == 2
+
+
+def test_cherrypy_s_stream_that_cannot_be_saved_does_not_end_well(state, sites):
+    user = User(sites("cherrypy", state, 1))
+    assert user.json("/count")["n"] == 1
+    state.broken = lambda m, p: FAILURES["503"](m, p) if m == "PUT" else None
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        user.ask("GET", "/stream")
+    state.broken = None
+    assert user.json("/me")["n"] == 1
+
+
 DJANGO = """
 import json, sys, time, importlib
 from django.conf import settings

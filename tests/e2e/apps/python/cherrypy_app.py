@@ -79,7 +79,6 @@ class Site:
 
 
 def main(port, directory=None):
-    # CherryPy's server speaks HTTP/1.0 to clients unless it is told; the stream is chunked then.
     cherrypy.config.update({"server.socket_host": "127.0.0.1", "server.socket_port": int(port), "server.thread_pool": 24,
                             "engine.autoreload.on": False, "log.screen": False, "checker.on": False,
                             "server.shutdown_timeout": 1})
