@@ -28,8 +28,8 @@ def replica(get_response):
 
 def configure(database, directory=None, csrf="cookie"):
     settings.configure(
-        SECRET_KEY="the same on all replicas", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True, DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-        STATIC_URL="/static/", MIDDLEWARE=[__name__ + ".replica", *MIDDLEWARE],
+        SECRET_KEY="the same on all replicas", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True,
+        DEFAULT_AUTO_FIELD="django.db.models.AutoField", STATIC_URL="/static/", MIDDLEWARE=[__name__ + ".replica", *MIDDLEWARE],
         INSTALLED_APPS=["django.contrib." + app for app in ("admin", "auth", "contenttypes", "sessions", "messages", "staticfiles")],
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True,
                     "OPTIONS": {"context_processors": PROCESSORS}}],
