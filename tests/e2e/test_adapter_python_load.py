@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """adapters/python: how it is loaded, which other sitecustomize it runs, what it says when it hooks a store and when it cannot."""
-import json
 import os
 import subprocess
 

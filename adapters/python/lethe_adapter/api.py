@@ -21,7 +21,7 @@ HEADER = b"LETHEPY\x01"
 
 
 class StateApiError(RuntimeError):
-    """Nobody knows whether the session exists, or it could not be stored. Not an OSError: frameworks take that for a file that is absent."""
+    """Nobody knows whether the session exists, or it could not be stored. Not an OSError, which frameworks take for an absent file."""
 
     answered = False  # lethe has, and refused
 
