@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A WSGI application with Beaker's sessions in memory, on cheroot's threads: `beaker_app.py PORT`."""
+import base64
 import hashlib
 import json
 import os
@@ -70,7 +71,7 @@ def big(environ, query):
     session = environ["beaker.session"]
     if "size" in query:
         size = query["size"]
-        session["big"] = (hashlib.sha256(size.encode()).hexdigest() * (int(size) // 64 + 1))[:int(size)]
+        session["big"] = base64.b64encode(os.urandom(int(size)))[:int(size)].decode()
         session.save()
     text = session.get("big", "")
     return {"length": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}

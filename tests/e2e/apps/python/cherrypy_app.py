@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CherryPy application with sessions: `cherrypy_app.py PORT` keeps them in memory, `cherrypy_app.py PORT DIRECTORY` in files."""
+import base64
 import hashlib
 import os
 import sys
@@ -73,7 +74,7 @@ class Site:
     @cherrypy.tools.json_out()
     def big(self, size=None):
         if size is not None:
-            cherrypy.session["big"] = (hashlib.sha256(size.encode()).hexdigest() * (int(size) // 64 + 1))[:int(size)]
+            cherrypy.session["big"] = base64.b64encode(os.urandom(int(size)))[:int(size)].decode()
         text = cherrypy.session.get("big", "")
         return {"length": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Django application with sessions, on cheroot's threads: `django_app.py PORT cache` keeps them in LocMemCache (Django's default cache),
 `django_app.py PORT file DIRECTORY` in files."""
+import base64
 import hashlib
 import os
 import sys
@@ -64,7 +65,7 @@ def stream(request):
 def big(request):
     if request.method == "POST":
         size = request.POST["size"]
-        request.session["big"] = (hashlib.sha256(size.encode()).hexdigest() * (int(size) // 64 + 1))[:int(size)]
+        request.session["big"] = base64.b64encode(os.urandom(int(size)))[:int(size)].decode()
     text = request.session.get("big", "")
     return JsonResponse({"length": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()})
 
