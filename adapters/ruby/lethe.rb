@@ -202,7 +202,7 @@ module Lethe
       super
       overridden = %i[find_session write_session delete_session].find { |name| method(name).owner != Lethe::Pool }
       return unless overridden
-      why = defined?(::Rack::Session::Pool) && is_a?(::Rack::Session::Pool) ? "has its own #{overridden}" : 'is not Rack::Session::Pool'
+      why = is_a?(Lethe::Pool) ? "has its own #{overridden}" : 'is not Rack::Session::Pool'
       Lethe.say(self.class.name || self.class.inspect, 'failed', "it #{why}, so lethe does not carry its sessions")
     end
   end

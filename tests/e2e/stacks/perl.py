@@ -27,6 +27,7 @@ class CgiSession(Stack):
     carrier = "files"
     packages = ("lighttpd", "libcgi-pm-perl", "libcgi-session-perl")
     exact = False  # it reads without holding the lock
+    rotates = False  # it has no call for that
     lethe = {"files.profile": "cgi-session"}
 
     def server(self, index, directory, port, state):
