@@ -168,6 +168,7 @@ sub say_so {
     return if $said{$store}++;
     print STDERR "lethe: perl: $status $store: $detail\n";
     return if $ADDRESS eq '';
+    require Socket, require Time::HiRes;
     push @unsaid, "Lethe-Store: $store\r\nLethe-Status: $status\r\nLethe-Detail: " . ($detail =~ tr/ -~/?/cr) . "\r\n";
     local $@;
     eval { say_again() };    # lethe may start after the application: the next session call says it
@@ -237,6 +238,7 @@ sub watch_plack {
     replace('Plack::Middleware::Session', prepare_app => sub {
         my ($self) = @_;
         my @result = $prepare->(@_);
+        hook_loaded();
         my $store = $self->store;
         my ($other) = grep { ($store->can($_) || 0) != $PLACK{$_} } sort keys %PLACK;
         $other ? say_other(ref $store, 'Plack::Session::Store', $other) : say_hooked(ref $store);
@@ -249,6 +251,7 @@ sub watch_dancer2 {
     my $build = Dancer2::Core::App->can('_build_session_engine');
     replace('Dancer2::Core::App', _build_session_engine => sub {
         my $engine = $build->(@_);
+        hook_loaded();
         say_other(ref $engine, 'Dancer2::Session::Simple', '_retrieve') unless $engine->isa('Dancer2::Session::Simple');
         return $engine;
     });
@@ -281,18 +284,20 @@ sub hook {
     return if $done{$file} || ($lacking && !$finished);
     $done{$file} = 1;
     if ($ADDRESS eq '') {
-        return if $package !~ /::Session::(?:Simple|Store)\z/;
+        return unless is_store($package);
         return say_so($package, 'failed', 'LETHE_STATE_API_LISTEN is not set; give the application the same value as lethe');
     }
+    require Storable;
     return say_so($package, 'failed', "it has no $lacking; sessions stay in this process") if $lacking;
-    require Socket, require Storable, require Time::HiRes;
+    require Socket, require Time::HiRes;
     my $hooked = $install->();
     say_hooked($hooked) if $hooked;
 }
 
+sub is_store { $_[0] =~ m{::Session::(?:Simple|Store)\z} }
+
 sub hook_loaded {
-    my ($finished) = @_;
-    hook($_, $finished) for grep { $INC{$_} && !$busy{$_} && !$done{$_} } sort keys %HOOKS;
+    hook($_) for grep { $INC{$_} && !$busy{$_} && !$done{$_} } sort keys %HOOKS;
 }
 
 # In @INC: lets perl load the file from where it is, hooks it, and hands an empty file over.
@@ -309,7 +314,7 @@ sub inc {
     return $empty;
 }
 
-# `use lib` puts directories before the hook; what is loaded from there in spite of all is hooked by the next file that perl looks for.
+# `use lib` puts directories before the hook. What is loaded from there in spite of all is hooked when perl next looks for a file elsewhere.
 my $import = \&lib::import;
 replace('lib', import => sub {
     my @result = $import->(@_);
@@ -318,6 +323,13 @@ replace('lib', import => sub {
 });
 unshift @INC, \&inc;
 INIT { hook_loaded() }
-END { hook_loaded(1) }
+
+END {
+    for my $file (grep { $INC{$_} && !$done{$_} } sort keys %HOOKS) {
+        my $package = $file =~ s/\.pm\z//r =~ s{/}{::}gr;
+        my $why = "it was loaded from $INC{$file}, which stands before lethe's hook in \@INC; name that directory in PERL5LIB";
+        say_so($package, 'failed', $why) if is_store($package);
+    }
+}
 
 1;

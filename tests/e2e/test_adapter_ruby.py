@@ -22,7 +22,8 @@ HOOKED = "lethe: ruby: hooked Rack::Session::Pool: its sessions are kept by leth
 RACK = """
 require 'rack'
 def app(&page)
-  Rack::MockRequest.new(Rack::Builder.new { use Rack::Session::Pool; run ->(env) { [200, {}, [page.call(env['rack.session'], env).to_s]] } }.to_app)
+  inner = ->(env) { [200, {}, [page.call(env['rack.session'], env).to_s]] }
+  Rack::MockRequest.new(Rack::Builder.new { use Rack::Session::Pool; run inner }.to_app)
 end
 def ask(app, id = nil)
   answer = app.get('/', id ? { 'HTTP_COOKIE' => "rack.session=#{id}" } : {})
@@ -139,9 +140,9 @@ def test_the_users_own_rubyopt_is_kept(api, tmp_path):
 def test_lethe_starts_after_the_application(api):
     """What it hooked is told as soon as somebody listens."""
     api.stop()
-    code = "a = counter; puts JSON.generate(ask(a)); $stdout.flush; $stdin.gets; puts JSON.generate(ask(a)); puts JSON.generate(ask(a))"
-    with subprocess.Popen(["ruby", "-rjson", "-e", RACK + code], env=environment(api.address), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as program:
+    code = "a = counter; puts JSON.generate(ask(a)); $stdout.flush; $stdin.gets; 2.times { puts JSON.generate(ask(a)) }"
+    with subprocess.Popen(["ruby", "-rjson", "-e", RACK + code], env=environment(api.address), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         early = json.loads(program.stdout.readline())
         assert early[0] == 500 and "does not answer" in early[2]
         assert not api.reports
@@ -222,7 +223,8 @@ def test_objects_stay_what_they_are(api):
         a = app { |s| s[:point] = Point.new(1, :two); s[:list] = [Time.at(0), 2**70, "\\xff".b]; s['nil'] = nil }
         id = ask(a)[1]
         ask(app { |s| s[:list] << 'more' }, id) # inside, without an assignment
-        puts JSON.generate(ask(app { |s| [s[:point].class, s[:point].y.class, s[:list][0].class, s[:list][1] == 2**70, s[:list].size] }, id)[2])
+        show = app { |s| [s[:point].class, s[:point].y.class, s[:list][0].class, s[:list][1] == 2**70, s[:list].size] }
+        puts JSON.generate(ask(show, id)[2])
         puts JSON.generate(ask(app { |s| s[:fine] = 1; s[:block] = -> {} }, id))
     """, api.address)
     assert out[0] == "[Point, Symbol, Time, true, 4]"

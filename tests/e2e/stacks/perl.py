@@ -8,7 +8,8 @@ ADAPTER = os.path.realpath(os.path.join(APPS, "..", "..", "..", "adapters", "per
 
 
 class Starman(Stack):
-    """A prefork server. Its sessions live in one process, so without lethe it can have no more than one; with lethe the workers share them."""
+    """A prefork server. Its sessions live in one process, so without lethe it can have no more than one; with lethe the workers share
+    them."""
     app = None
 
     def server(self, index, directory, port, state):

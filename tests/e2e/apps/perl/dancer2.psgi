@@ -7,7 +7,6 @@ use Time::HiRes 'sleep';
 
 set session => 'Simple';
 set content_type => 'application/json';
-set show_errors => 0;
 set logger => 'Console';
 set log => 'warning';
 
