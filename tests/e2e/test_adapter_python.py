@@ -86,6 +86,29 @@ def test_not_knowing_is_an_error_and_never_a_miss(stack, state, sites):
     assert user.json("/count")["n"] == 3 and user.http.cookies[COOKIE[stack]] == cookie
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_one_call_that_fails_is_enough(stack, state, sites):
+    """Whatever the framework does about an error of its store, it does not get around it with a new session."""
+    user = User(sites(stack, state, 1))
+    assert user.json("/count")["n"] == 1
+    for nth in range(1, 5):
+        left = [nth]
+
+        def fail(method, path, left=left):
+            left[0] -= 1
+            return FAILURES["503"](method, path) if left[0] == 0 else None
+        before, state.broken = len(state.calls), fail
+        r = user.ask("GET", "/count")
+        calls, state.broken = len(state.calls) - before, None
+        if left[0] > 0:  # it makes fewer calls: all of them have had their turn
+            assert r.status_code == 200 and nth > 2
+            break
+        assert r.status_code == 500 and "set-cookie" not in r.headers and calls == nth
+    else:
+        raise AssertionError("more calls than there should be")
+    assert user.json("/count")["n"] == 3
+
+
 def test_a_state_api_that_is_silent_costs_five_seconds(state, sites):
     user = User(sites("cherrypy", state, 1))
     assert user.json("/count")["n"] == 1
