@@ -142,6 +142,13 @@ def test_a_module_that_is_loaded_again_is_hooked_again(state):
     assert run(code, state)[0] == ["Cache", "SourceFileLoader", "SourceFileLoader"]
 
 
+def test_lethe_refuses_this_user(state):
+    """As with a user who is not in state_api.allow_uids: known at the start, not with the first session."""
+    state.broken = lambda m, p: (403, {"X-Lethe-Error": "peer"}, b"write its id into state_api.allow_uids\n")
+    _, lines = run("import cherrypy", state)
+    assert lines[1:] == ["lethe: lethe's state API: 403 peer: write its id into state_api.allow_uids"]
+
+
 def test_lethe_may_start_later(state, sites):
     path = state.path
     state.close()

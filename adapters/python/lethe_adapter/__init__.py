@@ -23,14 +23,15 @@ def hook(name, module):
     global _api
     store, tag, file, function = HOOKS[name]
     try:
+        # Not at the top: this is loaded into every Python program, and most keep no sessions.
         from importlib import import_module
-        from . import api
+        from .api import Api, Store
         listen = os.environ.get(VARIABLE, "")
         if not listen:
             raise ValueError("the environment has no %s; set it to lethe's state_api.listen" % VARIABLE)
         if _api is None or _api.listen != listen:
-            _api = api.Api(listen)
-        result = getattr(import_module("." + file, __name__), function)(module, api.Store(_api, store, tag))
+            _api = Api(listen)
+        result = getattr(import_module("." + file, __name__), function)(module, Store(_api, store, tag))
     except Exception as e:
         say(_api, store, "failed", str(e) if isinstance(e, ValueError) else "%s: %s" % (type(e).__name__, e))
     else:
@@ -40,12 +41,14 @@ def hook(name, module):
 
 def say(api, store, status, detail=""):
     """One line on stderr, one call to lethe."""
-    hooked = status == "hooked"
+    complain("%s: hooked: they live in lethe at %s" % (store, api.listen) if status == "hooked" else "%s: NOT hooked: %s" % (store, detail))
+    if api is not None:
+        api.report(store, status, detail)
+
+
+def complain(text):
     try:
-        sys.stderr.write("lethe: %s: %s: %s\n" % (store, "hooked" if hooked else "NOT hooked",
-                                                  "they live in lethe at %s" % api.listen if hooked else detail))
+        sys.stderr.write("lethe: %s\n" % text)
         sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # a daemon without stderr
         pass
-    if api is not None:
-        api.report(store, status, detail)

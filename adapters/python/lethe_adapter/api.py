@@ -15,6 +15,8 @@ import pickle
 import socket
 import time
 
+from . import complain
+
 TIMEOUT = 5.0  # of each wait: for a connection, for an answer, for more of it
 IDLE = 64  # connections kept
 HEADER = b"LETHEPY\x01"
@@ -164,6 +166,7 @@ class Api:
                 if not e.answered:
                     self.unsent.insert(0, headers)
                     return
+                complain(e)  # the next call, for a session, would be refused in the same way
 
 
 def address_of(listen):
