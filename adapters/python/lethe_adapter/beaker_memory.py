@@ -56,7 +56,7 @@ def hook(module, store):
     cls = module.Session
     names = getattr(getattr(cls.__init__, "__code__", None), "co_names", ())
     if "namespace_class" not in names or "invalidate_corrupt" not in names:
-        raise ValueError("this Beaker's Session has no namespace_class and invalidate_corrupt; known are 1.6 to 1.13")
+        raise ValueError("this Beaker's Session has no namespace_class and invalidate_corrupt; it was tested with 1.11")
     ours = type("Namespace", (Namespace,), {"store": store})
     said, delete = [], cls.delete
 

@@ -74,7 +74,7 @@ class Cache(MutableMapping):
 def hook(module, store):
     cls = module.RamSession
     if type(cls.__dict__.get("cache")) is not dict or type(cls.__dict__.get("locks")) is not dict:
-        raise ValueError("this CherryPy has no RamSession.cache and .locks; known are 3.2 to 18")
+        raise ValueError("this CherryPy has no RamSession.cache and .locks; it was tested with 18.8")
     clean_up = cls.clean_up
 
     def clean_up_what_is_here(self):

@@ -11,7 +11,7 @@ def hook(module, store):
     cls = module.SessionStore
     for name in NEEDED:
         if not hasattr(cls, name):
-            raise ValueError("this Django's file sessions have no %s(); known are 1.11 to 5" % name)
+            raise ValueError("this Django's file sessions have no %s(); it was tested with 3.2" % name)
 
     def load(self):
         try:
