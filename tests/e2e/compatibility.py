@@ -28,7 +28,8 @@ SCENARIOS = {
     "kill": Scenario(True, "`kill -9` of a replica, of its application alone, of its lethe alone, in mid-request"),
     "lease": Scenario(False, "lethe stands still for longer than its lease: its late write is refused"),
     "commit": Scenario(False, "`kill -9` of lethe while the write is on its way to Redis: all of it or nothing of it"),
-    "store away": Scenario(False, "Redis is dead: 503 at once with a session, service without one, nobody logged out afterwards; it dies in mid-request"),
+    "store away": Scenario(False, "Redis is dead: 503 at once with a session, service without one, nobody logged out afterwards;"
+                                  " it dies in mid-request"),
     "stream": Scenario(True, "an answer whose first bytes leave early: the next request elsewhere sees its write"),
     "big": Scenario(True, "64 KB and 1 MB in a session arrive byte for byte"),
 }

@@ -3,8 +3,8 @@
 
 Its application, in apps/<runtime>/, is an ordinary one that nobody made for lethe; it answers JSON:
 
-    GET  /count[?gate=FIFO]   loads the session, waits at the gate until a line can be read, then counts:
-                              {"n": 1, "id": "<session id>", "sent_id": "<id in the request's cookie>" or null, "name": null, "replica": "0"}
+    GET  /count[?gate=FIFO]   loads the session, waits at the gate until a line can be read, then counts: {"n": 1, "id": "<session id>",
+                              "sent_id": "<id in the request's cookie>" or null, "name": null, "replica": "0"}
     GET  /me[?gate=FIFO]      reads only; the same fields
     GET  /anonymous           never touches the session: {"replica": "0"}
     POST /login   name=alice  a new session id if the framework can, sets the name, redirects to /me
