@@ -375,8 +375,14 @@ class Cluster:
             b.close()
         self.browsers.clear()
         self.restore_parts()
+
+        def whole():
+            if self.serves():
+                return True
+            together([r.restore for r in self.replicas[:self.first]])  # one may have been about to end
+            return False
         if self.with_lethe:
-            wait_for(self.serves, 20, "all replicas serve sessions")
+            wait_for(whole, 30, "all replicas serve sessions")
 
     def restore_parts(self):
         """The same, leaving browsers and gates as they are."""

@@ -23,10 +23,13 @@ SCENARIOS = {
     "users": Scenario(True, "users at once are never mixed"),
     "new id": Scenario(False, "the id changes at login while requests with the old one are under way; the old one ends with its grace"),
     "scale": Scenario(True, "one replica, three, one again: nobody notices"),
-    "kill": Scenario(True, "`kill -9` of a replica, or of its lethe alone, in mid-request"),
+    "drain": Scenario(False, "a replica is told to end in mid-request: the request ends well, the user goes on elsewhere"),
+    "reload": Scenario(False, "every lethe reads its configuration again in mid-request"),
+    "kill": Scenario(True, "`kill -9` of a replica, of its application alone, of its lethe alone, in mid-request"),
     "lease": Scenario(False, "lethe stands still for longer than its lease: its late write is refused"),
     "commit": Scenario(False, "`kill -9` of lethe while the write is on its way to Redis: all of it or nothing of it"),
-    "store away": Scenario(False, "Redis is dead: 503 at once with a session, service without one, nobody logged out afterwards"),
+    "store away": Scenario(False, "Redis is dead: 503 at once with a session, service without one, nobody logged out afterwards;"
+                                  " it dies in mid-request"),
     "stream": Scenario(True, "an answer whose first bytes leave early: the next request elsewhere sees its write"),
     "big": Scenario(True, "64 KB and 1 MB in a session arrive byte for byte"),
 }

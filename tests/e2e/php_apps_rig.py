@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PHP applications as Debian installs them, unmodified, on php-fpm behind nginx. Each cluster has data of its own, which its replicas share:
-mounted over the machine's in a mount namespace of php-fpm, so that the machine's stay untouched."""
+"""PHP applications as Debian installs them, unmodified, on php-fpm behind nginx. Each cluster has data of its own, which its replicas
+share: mounted over the machine's in a mount namespace of php-fpm, so that the machine's stay untouched."""
 import contextlib
 import hashlib
 import os
@@ -54,8 +54,8 @@ def belongs_to_php(path):
 
 
 class DokuWiki(DebianApp):
-    """Pages, users and their rights are files; sessions are PHP's. The password cookie's key and the forms' security token are made from the
-    session's id: it must be the same on every replica."""
+    """Pages, users and their rights are files; sessions are PHP's. The password cookie's key and the forms' security token are made from
+    the session's id: it must be the same on every replica."""
 
     name, packages, cookie = "dokuwiki", ("dokuwiki", "php-fpm", "nginx-light"), "DokuWiki"
     root = "/usr/share/dokuwiki"

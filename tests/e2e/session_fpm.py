@@ -55,11 +55,13 @@ class Fpm:
         self.address = f"127.0.0.1:{port or free_port()}"
         ini = {"session.save_handler": "files", "session.save_path": self.session_dir, "display_errors": "0", **(ini or {})}
         conf = self._write("fpm.conf", "[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n"
-                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\npm = static\npm.max_children = {children}\n"
+                           f"user = {USER}\ngroup = {USER}\nlisten = {self.socket}\nlisten.mode = 0666\n"
+                           f"pm = static\npm.max_children = {children}\n"
                            + "".join(f"env[{k}] = {v}\n" for k, v in (env or {}).items())
                            + "".join(f"php_admin_value[{k}] = {v}\n" for k, v in ini.items()))
         self.fpm = AppServer(None, [*before, "php-fpm8.2", "-F", "-O", "-y", conf], address=f"unix:{self.socket}")
-        self.nginx = AppServer(None, ["nginx", "-p", self.dir, "-e", "stderr", "-c", self._nginx(buffering, root, front, params or {})], address=self.address)
+        conf = self._nginx(buffering, root, front, params or {})
+        self.nginx = AppServer(None, ["nginx", "-p", self.dir, "-e", "stderr", "-c", conf], address=self.address)
         self.process = None
 
     def _write(self, name, text):

@@ -1,5 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a web stack is to the tests, and a cluster of it. A stack is described in stacks/<name>.py, whose list STACKS is found here."""
+"""What a web stack is to the tests, and a cluster of it. A stack is described in stacks/<name>.py, whose list STACKS is found here.
+
+Its application, in apps/<runtime>/, is an ordinary one that nobody made for lethe; it answers JSON:
+
+    GET  /count[?gate=FIFO]   loads the session, waits at the gate until a line can be read, then counts: {"n": 1, "id": "<session id>",
+                              "sent_id": "<id in the request's cookie>" or null, "name": null, "replica": "0"}
+    GET  /me[?gate=FIFO]      reads only; the same fields
+    GET  /anonymous           never touches the session: {"replica": "0"}
+    POST /login   name=alice  a new session id if the framework can, sets the name, redirects to /me
+    POST /logout              destroys the session
+    GET  /stream              counts, sends the first bytes of a longer answer, then the rest
+    POST /big     size=N      keeps N bytes of text that do not compress; GET /big: {"length": N, "sha256": "…"}
+"""
 import importlib.util
 import os
 import signal
@@ -14,8 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, "apps")
 
 class Stack:
-    """One web framework with its way to keep sessions. A subclass or an instance sets what differs, and has server(). Its application has
-    the pages that test_stacks.py asks for; what /big keeps must not compress."""
+    """One web framework with its way to keep sessions. A subclass or an instance sets what differs, and has server()."""
 
     name = None
     carrier = "state_api"  # or "files"

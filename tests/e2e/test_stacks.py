@@ -6,16 +6,19 @@ there, where they must fail: else they would prove nothing. What was seen goes t
 turns into docs/compatibility.md."""
 import functools
 import os
+import signal
 
 import compatibility
 import pytest
 import requests
-from stack_rig import Background, StackCluster, ending_clusters, find_stacks, open_directory, together
+from stack_rig import Background, StackCluster, ending_clusters, find_stacks, open_directory
+from stack_scenarios import (STREAMS, content, count_at_once, counts_and_names, failed, flush_early, keep_much, log_in_and_count,
+                             log_out_elsewhere, lose_a_replica, many_users, queued_at_redis, scale, slow_count)
 
 from rig import wait_for
 
 STACKS = find_stacks()
-REQUESTS, PARALLEL, USERS, ROUNDS, STREAMS = 60, 16, 6, 4, 9
+REQUESTS, PARALLEL = 60, 16
 BIG = (64 << 10, 1 << 20)
 GRACE_MS = 1000
 OPTIONS = {"session.lock_ttl": "1s", "session.rotate_grace": f"{GRACE_MS}ms"}
@@ -99,108 +102,6 @@ def bare_fixture(running_bare):
     running_bare.restore()
 
 
-# --- scenarios that also run without lethe: each returns what it saw ---
-
-def log_in_and_count(cluster, n):
-    """A login, its redirect followed at once on another replica, then n requests in turns."""
-    user = cluster.browser()
-    r = user.login("alice", to=0)
-    assert r.status_code in (302, 303), "the contract's login redirects"
-    name = user.name(to=1)
-    seen = [user.json("/count") for _ in range(n)]
-    return name, [s["n"] for s in seen], [s["replica"] for s in seen], {s["name"] for s in seen}
-
-
-def count_at_once(cluster, n):
-    """n increments of one session at once over all replicas: the counters that were answered, the one at the end on each."""
-    user = cluster.browser()
-    user.login("alice", to=0)
-    tabs = [user.tab() for _ in range(n)]
-    places = len(cluster.replicas)
-    pages = together([lambda t=t, i=i: t.json("/count", to=i % places) for i, t in enumerate(tabs)])
-    return pages, [user.json("/me", to=i)["n"] for i in range(places)]
-
-
-def log_out_elsewhere(cluster):
-    """A login on one replica, a logout on another: the name that a copy of the cookie still has on each."""
-    user = cluster.browser()
-    user.login("alice", to=0)
-    copy = user.tab()
-    user.post("/logout", to=1)
-    return [copy.tab().name(to=i) for i in range(len(cluster.replicas))]
-
-
-def many_users(cluster):
-    """Users at once, each logs in under a name, counts and asks who it is."""
-    def use(name):
-        user = cluster.browser()
-        user.login(name)
-        return [(page["name"], page["n"]) for page in (user.json("/count") for _ in range(ROUNDS))]
-    names = [f"user{i}" for i in range(USERS)]
-    return [[(name, i + 1) for i in range(ROUNDS)] for name in names], together([lambda name=name: use(name) for name in names])
-
-
-def scale(cluster):
-    """One replica, then all, then only the last one: what a user sees who stays."""
-    places = range(len(cluster.replicas))
-    cluster.scale({0})
-    user = cluster.browser()
-    user.login("alice")
-    seen = [user.json("/count")]
-    cluster.scale(places)
-    seen += [user.json("/count") for _ in range(2 * len(places))]
-    cluster.scale({places[-1]})
-    seen += [user.json("/count") for _ in range(2)]
-    return [(page["name"], page["n"]) for page in seen], {page["replica"] for page in seen}
-
-
-def lose_a_replica(cluster):
-    """A replica is killed while it serves a request of the user: what the user sees on another one, and on the replacement."""
-    user = cluster.browser()
-    user.login("alice", to=0)
-    user.count(to=0)
-    gate = cluster.gate()
-    under_way = Background(user.tab().get, "/count", to=0, gate=gate)
-    gate.wait_reached()
-    cluster.replicas[0].kill9()
-    assert isinstance(under_way.error(), requests.exceptions.ConnectionError)
-    elsewhere = user.tab().json("/count", to=1)
-    cluster.replicas[0].restore()
-    cluster.replicas[0].wait_in_service()
-    anew = user.tab().json("/count", to=0)
-    return [(page["name"], page["n"]) for page in (elsewhere, anew)]
-
-
-def flush_early(cluster):
-    """Answers that begin before they end: what the next request finds on another replica."""
-    user = cluster.browser()
-    user.login("alice", to=0)
-    found, places = [], len(cluster.replicas)
-    for i in range(STREAMS):
-        r = user.get("/stream", to=i % places)
-        assert r.status_code == 200 and len(r.content) > 0
-        found.append(user.json("/me", to=(i + 1) % places)["n"])
-    return found
-
-
-def keep_much(cluster, size):
-    """A big session: as the replica that made it and as the next one see it."""
-    user = cluster.browser()
-    user.login("alice", to=0)
-    r = user.post("/big", {"size": size}, to=0)
-    assert r.status_code < 400, (r.status_code, r.text[:200])
-    mine, other = content(user, 0), content(user, 1)
-    assert mine[0] == size
-    return mine, other
-
-
-def content(user, to):
-    """What the application has of a big session: its length and its SHA-256."""
-    page = user.json("/big", to=to)
-    assert len(page["sha256"]) == 64
-    return page["length"], page["sha256"]
-
-
 # --- proofs and their controls ---
 
 @scenario("round robin")
@@ -245,12 +146,8 @@ def test_parallel_increments_without_lethe(bare):
 @scenario("logout")
 def test_logout_is_final(cluster):
     assert log_out_elsewhere(cluster) == [None] * 3
-    user = cluster.browser()
-    user.login("alice", to=0)
-    assert user.count(to=1) == 1
-    copy, gate = user.tab(), cluster.gate()
-    slow = Background(user.tab().get, "/count", to=0, gate=gate)
-    gate.wait_reached()
+    user, gate, slow = slow_count(cluster, to=0)
+    copy = user.tab()
     waited = cluster.metric("lock_waited")
     logout = Background(user.logout, to=1)
     wait_for(lambda: logout.done() or cluster.metric("lock_waited") > waited, 20, "the logout done, or in line")
@@ -259,9 +156,21 @@ def test_logout_is_final(cluster):
     gate.open()
     slow.result()
     assert logout.done() or logout.result()
-    pages = [b.tab().json("/me", to=to) for b in (user, copy) for to in range(3)]
-    assert [(page["name"], page["n"]) for page in pages] == [(None, 0)] * 6, "a slow request has brought the session back"
+    stays_logged_out(user, copy)
+    # the same, where the slow request's lethe has stood still meanwhile: the logout did not wait for it
+    user, gate, slow = slow_count(cluster, to=0)
+    copy = user.tab()
+    with cluster.replicas[0].frozen("lethe"):
+        user.tab().logout(to=1)
+        gate.open()
+    slow.result()
+    stays_logged_out(user, copy)
     return "exact"
+
+
+def stays_logged_out(*browsers):
+    pages = [b.tab().json("/me", to=to) for b in browsers for to in range(3)]
+    assert [(page["name"], page["n"]) for page in pages] == [(None, 0)] * 6, "a slow request has brought the session back"
 
 
 @control("logout")
@@ -337,6 +246,33 @@ def test_scale_up_and_down(cluster):
     return "exact"
 
 
+@scenario("drain")
+def test_replica_leaves_in_mid_request(cluster):
+    user, gate, under_way = slow_count(cluster, to=0)
+    leaving = cluster.replicas[0]
+    leaving.lethe.signal(signal.SIGTERM)
+    leaving.lethe.wait_event("draining")
+    assert not under_way.done()
+    gate.open()
+    assert under_way.result().json()["n"] == 2
+    leaving.leave()
+    assert counts_and_names(user, (1, 2)) == ([3, 4], {"alice"})
+    return "exact"
+
+
+@scenario("reload")
+def test_configuration_is_reloaded_in_mid_request(cluster):
+    user, gate, under_way = slow_count(cluster, to=0)
+    for r in cluster.replicas:
+        before = len(r.lethe.events("reloaded"))
+        r.lethe.signal(signal.SIGHUP)
+        r.lethe.wait_event("reloaded", count=before + 1)
+    gate.open()
+    assert under_way.result().json()["n"] == 2
+    assert counts_and_names(user, (1, 0, 2)) == ([3, 4, 5], {"alice"})
+    return "exact"
+
+
 @control("scale")
 def test_scale_without_lethe(bare):
     seen, _ = scale(bare)
@@ -346,21 +282,23 @@ def test_scale_without_lethe(bare):
 @scenario("kill")
 def test_replica_is_killed(cluster):
     assert lose_a_replica(cluster) == [("alice", 2), ("alice", 3)]
+    # the application alone
+    user, _, under_way = slow_count(cluster, to=0)
+    cluster.replicas[0].kill_app()
+    assert failed(under_way)
+    assert user.tab().count(to=1) == 2
+    cluster.replicas[0].restore()
+    assert counts_and_names(user, (0, 2)) == ([3, 4], {"alice"})
     # lethe alone: the application goes on behind it and keeps what nobody has confirmed to itself
-    user = cluster.browser()
-    user.login("alice", to=0)
-    assert user.count(to=1) == 1
-    gate, r = cluster.gate(), cluster.replicas[1]
-    under_way = Background(user.tab().get, "/count", to=1, gate=gate)
-    gate.wait_reached()
+    user, gate, under_way = slow_count(cluster, to=1)
+    r = cluster.replicas[1]
     r.kill_lethe()
     assert isinstance(under_way.error(), requests.exceptions.ConnectionError)
     assert user.tab().count(to=2) == 2
     gate.open()
     r.start_lethe()
     r.wait_in_service()
-    assert [user.tab().count(to=i) for i in (1, 0, 2)] == [3, 4, 5]
-    assert user.name(to=1) == "alice"
+    assert counts_and_names(user, (1, 0, 2)) == ([3, 4, 5], {"alice"})
     return "exact"
 
 
@@ -374,30 +312,14 @@ def test_late_write_is_refused(cluster):
     """lethe stands still for longer than its lease while it serves a request; meanwhile others go on."""
     if not cluster.stack.locked:
         return "not applicable"
-    user = cluster.browser()
-    user.login("alice", to=0)
-    assert user.count(to=0) == 1
-    gate, sleeper = cluster.gate(), cluster.replicas[0]
-    late = Background(user.tab().get, "/count", to=0, gate=gate)
-    gate.wait_reached()
-    with sleeper.frozen("lethe"):
+    user, gate, late = slow_count(cluster, to=0)
+    with cluster.replicas[0].frozen("lethe"):
         assert [user.tab().count(to=1), user.tab().count(to=2)] == [2, 3]
         gate.open()
-    r = late.result()
-    assert [user.tab().count(to=i) for i in range(3)] == [4, 5, 6] and user.name(to=1) == "alice"
-    assert r.status_code >= 500, "a write that was refused is answered as if it had been kept"  # by lethe, or by the application
+    late.future.exception(30)  # until it is over
+    assert counts_and_names(user, range(3)) == ([4, 5, 6], {"alice"})
+    assert failed(late), "a write that was refused is answered as if it had been kept"
     return "exact"
-
-
-def queued_at_redis(port):
-    """Bytes that are on their way to Redis and that it has not read."""
-    total = 0
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        for line in f.readlines()[1:]:
-            _, local, remote, _, queues = line.split()[:5]
-            sent, unread = (int(q, 16) for q in queues.split(":"))
-            total += unread if int(local.split(":")[1], 16) == port else sent if int(remote.split(":")[1], 16) == port else 0
-    return total
 
 
 @scenario("commit")
@@ -445,6 +367,14 @@ def test_redis_is_away(cluster):
     cluster.redis.start()
     wait_for(cluster.serves, 20, "sessions are served again")
     assert [user.count(to=i) for i in range(3)] == [2, 3, 4] and user.name(to=2) == "alice"
+    # it dies in mid-request
+    user, gate, under_way = slow_count(cluster, to=0)
+    cluster.redis.kill9()
+    gate.open()
+    assert failed(under_way), "a success that is forgotten"
+    cluster.redis.start()
+    wait_for(cluster.serves, 20, "sessions are served again")
+    assert counts_and_names(user, (1, 2, 0)) == ([2, 3, 4], {"alice"})
     return "exact"
 
 

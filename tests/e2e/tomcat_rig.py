@@ -47,8 +47,8 @@ class Tomcat(AppServer):
         for name, text in applications.items():
             self._write(f"conf/Catalina/localhost/{name}", text)
         classes = ":".join(os.path.join(HOME, "bin", jar) for jar in ("bootstrap.jar", "tomcat-juli.jar"))
-        super().__init__(port, ["java", *JVM, f"-Dcatalina.home={HOME}", f"-Dcatalina.base={self.base}", f"-Djava.io.tmpdir={self.base}/temp",
-                                "-classpath", classes, "org.apache.catalina.startup.Bootstrap", "start"],
+        super().__init__(port, ["java", *JVM, f"-Dcatalina.home={HOME}", f"-Dcatalina.base={self.base}",
+                                f"-Djava.io.tmpdir={self.base}/temp", "-classpath", classes, "org.apache.catalina.startup.Bootstrap", "start"],
                          {"REPLICA": str(index)}, start_seconds=60)
 
     def _write(self, name, text):
