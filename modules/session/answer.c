@@ -189,7 +189,8 @@ static enum lt_verdict decide(struct lt_call *c) {
     struct lt_record *next = old ? lt_record_copy(old) : lt_record_new(lt_clock_wall());
     if (!next)
         return lt_call_fail(c, 503, "memory");
-    struct jar_result r = jar_apply(&st->changes, next, &session_conf(c)->cookies, lt_clock_wall());
+    struct jar_result r =
+        jar_apply(&st->changes, next, &session_conf(c)->cookies, session_worker(c)->services->carriers, lt_clock_wall());
     if (r.failed || (!old && r.set == 0)) {
         lt_record_free(next);
         return r.failed ? lt_call_fail(c, 503, "session_jar_full") : LT_NEXT;

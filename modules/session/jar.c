@@ -78,9 +78,11 @@ void jar_take_response(struct lt_h1_head *response, const struct lt_option_list 
 // Does it set an id where the jar has another one, or a first one beside what the jar has? Both may be a login: whoever knew the
 // token before must not be in it.
 static bool is_new_id(const struct lt_set_cookie *c, const struct lt_record *record, const struct lt_option_list *names,
-                      int64_t now) {
+                      bool carried, int64_t now) {
     const struct lt_record_cookie *old = lt_record_cookie(record, c->name);
-    if (cookie_kind(c->name, names) != COOKIE_ID || lt_set_cookie_deletes(c, now))
+    enum cookie_kind kind = cookie_kind(c->name, names);
+    bool is_id = kind == COOKIE_ID || (kind == COOKIE_CARRIED && carried);
+    if (!is_id || lt_set_cookie_deletes(c, now))
         return false;
     return old ? !lt_span_eq(old->value, c->value) : record->n_cookies > 0;
 }
@@ -108,10 +110,10 @@ static void apply_one(const struct lt_set_cookie *c, struct lt_record *record, i
 }
 
 struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record,
-                            const struct lt_option_list *names, int64_t now) {
+                            const struct lt_option_list *names, bool carried, int64_t now) {
     struct jar_result result = {.failed = changes->overflow};
     for (unsigned i = 0; i < changes->n; i++) // before any of them is applied: an answer may delete the old id first
-        result.moved = result.moved || is_new_id(&changes->v[i], record, names, now);
+        result.moved = result.moved || is_new_id(&changes->v[i], record, names, carried, now);
     for (unsigned i = 0; i < changes->n; i++)
         apply_one(&changes->v[i], record, now, &result);
     return result;

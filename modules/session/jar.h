@@ -31,9 +31,9 @@ struct jar_result {
     bool failed;           // no memory, or the jar is full
 };
 
-// Brings the changes into a record.
+// Brings the changes into a record. `carried`: a state carrier is in use (see COOKIE_CARRIED).
 struct jar_result jar_apply(const struct jar_changes *changes, struct lt_record *record,
-                            const struct lt_option_list *names, int64_t now);
+                            const struct lt_option_list *names, bool carried, int64_t now);
 
 // When the last of the jar's cookies that outlive the browser ends (wall ms); 0: none does.
 int64_t jar_persists_until(const struct lt_record *record);

@@ -16,14 +16,17 @@ bool pattern_list_matches(const struct lt_option_list *patterns, struct lt_span 
     return false;
 }
 
-// The session, or its id encrypted anew, travels in the value itself: each answer has another one.
-static bool is_reissued(struct lt_span name) {
-    static const char *const names[] = {"rack.session", "laravel_session", "ci_session"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (lt_span_eq(name, lt_span_cstr(names[i])))
+static bool is_one_of(struct lt_span name, const char *const *names) {
+    for (; *names; names++)
+        if (lt_span_eq(name, lt_span_cstr(*names)))
             return true;
     return false;
 }
+
+// The same name for different things: which, depends on how the application keeps its sessions.
+static const char *const carried[] = {"rack.session", "ci_session", NULL};
+// The id, encrypted anew in each answer.
+static const char *const reissued[] = {"laravel_session", NULL};
 
 enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *names) {
     bool by_name = false, by_star = false;
@@ -35,5 +38,7 @@ enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *n
     }
     if (!by_name && !by_star)
         return COOKIE_OTHER;
-    return is_reissued(name) || !by_name ? COOKIE_REISSUED : COOKIE_ID;
+    if (!by_name || is_one_of(name, reissued))
+        return COOKIE_REISSUED;
+    return is_one_of(name, carried) ? COOKIE_CARRIED : COOKIE_ID;
 }

@@ -90,18 +90,30 @@ Test(jar, puts_back_what_matches_the_path) {
     lt_record_free(r);
 }
 
-static struct jar_result answer(struct lt_record *r, const char *cookies) {
+static struct jar_result answer_with(struct lt_record *r, const char *cookies, bool carried) {
     struct message m;
     struct jar_changes changes;
     char text[1024];
     snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\n%s\r\n", cookies);
     read_message(&m, text, true);
     jar_take_response(&m.head, &names, &changes);
-    struct jar_result result = jar_apply(&changes, r, &names, now);
+    struct jar_result result = jar_apply(&changes, r, &names, carried, now);
     for (struct lt_header *f = NULL; (f = lt_headers_next(&m.head.headers, LT_HDR_SET_COOKIE, f));)
         cr_assert(lt_span_starts(f->value, LT_S("theme=")), "only others pass");
     done(&m);
     return result;
+}
+
+static struct jar_result answer(struct lt_record *r, const char *cookies) {
+    return answer_with(r, cookies, false);
+}
+
+Test(jar, what_a_carrier_carries_has_an_id) {
+    struct lt_record *r = lt_record_new(now);
+    cr_assert_not(answer_with(r, "Set-Cookie: rack.session=a\r\n", true).moved);
+    cr_assert(answer_with(r, "Set-Cookie: rack.session=b\r\n", true).moved, "a login");
+    cr_assert_not(answer_with(r, "Set-Cookie: rack.session=b\r\n", true).moved);
+    lt_record_free(r);
 }
 
 Test(jar, learns_from_answers) {
