@@ -7,6 +7,7 @@
 static const struct files_profile profiles[] = {
     {.name = "php", .cookie = "PHPSESSID", .patterns = {"sess_{id}"}, .barrier = BARRIER_FLOCK},
     {.name = "codeigniter", .cookie = "ci_session", .patterns = {"ci_session{id}"}, .barrier = BARRIER_FLOCK},
+    {.name = "laravel", .cookie = "laravel_session", .patterns = {"{id}"}, .barrier = BARRIER_FLOCK},
     {.name = "tomcat", .cookie = "JSESSIONID", .patterns = {"{id}.session"}, .barrier = BARRIER_RENAME, .always = true},
     {.name = "django", .cookie = "sessionid", .patterns = {"sessionid{id}"}, .barrier = BARRIER_RENAME},
     {.name = "cherrypy", .cookie = "session_id", .patterns = {"session-{id}"}, .barrier = BARRIER_LOCK, .lock = ".lock"},
@@ -17,8 +18,8 @@ static const struct files_profile profiles[] = {
 };
 
 const char *const files_profile_names[] = {
-    "",       "php", "codeigniter", "tomcat", "django", "cherrypy", "cgi-session", "rack-file", "node-file-store",
-    "custom", NULL,
+    "",         "php",         "codeigniter", "laravel",         "tomcat", "django",
+    "cherrypy", "cgi-session", "rack-file",   "node-file-store", "custom", NULL,
 };
 _Static_assert(sizeof files_profile_names / sizeof *files_profile_names == sizeof profiles / sizeof *profiles + 2,
                "a name for each profile, in the same order");

@@ -24,9 +24,7 @@ static bool is_one_of(struct lt_span name, const char *const *names) {
 }
 
 // The same name for different things: which, depends on how the application keeps its sessions.
-static const char *const carried[] = {"rack.session", "ci_session", NULL};
-// The id, encrypted anew in each answer.
-static const char *const reissued[] = {"laravel_session", NULL};
+static const char *const carried[] = {"rack.session", "ci_session", "laravel_session", NULL};
 
 enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *names) {
     bool by_name = false, by_star = false;
@@ -38,7 +36,7 @@ enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *n
     }
     if (!by_name && !by_star)
         return COOKIE_OTHER;
-    if (!by_name || is_one_of(name, reissued))
+    if (!by_name)
         return COOKIE_REISSUED;
     return is_one_of(name, carried) ? COOKIE_CARRIED : COOKIE_ID;
 }

@@ -13,8 +13,8 @@
 enum cookie_kind {
     COOKIE_OTHER, // not a session's: passes byte for byte
     COOKIE_ID,    // an id: a new value is a new session id (login), the client's token changes with it
-    COOKIE_CARRIED, // an id where a carrier has the content (Rack's pool), the content itself where none has (Rack's cookie)
-    COOKIE_REISSUED, // set anew by every answer, or no plain id: kept in the jar, but a new value means nothing
+    COOKIE_CARRIED, // an id where a carrier has the content (Rack's pool); else the content itself, or encrypted anew each time
+    COOKIE_REISSUED, // of all cookies ("*"), no session's by name: kept in the jar, but a new value means nothing
 };
 
 // `names`: the option session.cookies: "name", "prefix*", or "*" for every cookie.

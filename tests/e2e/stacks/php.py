@@ -34,4 +34,16 @@ class PhpFpm(PhpServer):
                    buffering=False, port=port, children=6)
 
 
-STACKS = [PhpServer(), PhpFpm()]
+class Laravel(Stack):
+    """Laravel's own session store and file driver."""
+    name, carrier, packages, exact = "laravel", "files", ("php-cli", "php-illuminate-session", "php-illuminate-filesystem"), False
+    lethe = {"files.profile": "laravel"}
+
+    def server(self, index, directory, port, state):
+        app = os.path.join(os.path.dirname(APPS), "laravel")
+        sessions = os.path.join(directory, "sessions")
+        return Php(app, sessions, port=port, workers=6, start=False, router=os.path.join(app, "index.php"),
+                   env={"REPLICA": str(index), "SESSIONS": sessions})
+
+
+STACKS = [PhpServer(), PhpFpm(), Laravel()]

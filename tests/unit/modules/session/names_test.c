@@ -25,7 +25,7 @@ Test(names, kinds) {
         {SESSION_COOKIE_NAMES, "PHPSESSID2", COOKIE_OTHER},
         {SESSION_COOKIE_NAMES, "connect.sid", COOKIE_ID},
         {SESSION_COOKIE_NAMES, "rack.session", COOKIE_CARRIED},
-        {SESSION_COOKIE_NAMES, "laravel_session", COOKIE_REISSUED},
+        {SESSION_COOKIE_NAMES, "laravel_session", COOKIE_CARRIED},
         {SESSION_COOKIE_NAMES, "theme", COOKIE_OTHER},
         {"SHOP", "SHOP", COOKIE_ID},
         {"SHOP", "PHPSESSID", COOKIE_OTHER},
