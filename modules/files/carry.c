@@ -2,7 +2,7 @@
 // One exchange. The session module holds the session's lock around all of this, and commits what is taken here.
 //
 //   on_request    the files of the session are placed: written from the record, or what a crash has left in them is taken
-//   on_response   an event stream or a WebSocket: what the application has closed by then is all that there will be
+//   on_response   what the application has closed by then is taken at once, and the session is free for the next request
 //   on_end        behind the application's last byte: its barrier, then what its files hold goes into the record
 #include "modules/files/state.h"
 
@@ -341,18 +341,31 @@ enum lt_verdict files_on_end(struct lt_call *c) {
     return take_both(c);
 }
 
-// It lasts: an application that has closed its session by now is done with it. One that has not is waited for at the end.
+static bool sets_its_cookie(struct lt_call *c) {
+    const struct lt_headers *fields = &lt_call_response(c)->headers;
+    struct lt_set_cookie cookie;
+    for (struct lt_header *f = NULL; (f = lt_headers_next(fields, LT_HDR_SET_COOKIE, f));)
+        if (lt_set_cookie_parse(f->value, &cookie) && lt_span_eq(cookie.name, worker_of(c)->cookie))
+            return true;
+    return false;
+}
+
+// The head is in. An application that has closed its session by now is done with it (session_write_close(), or its script has ended): it is
+// stored at once, the next request need not wait for the rest of a long answer. One that opens it once more is watched, as behind the end.
 enum lt_verdict files_on_response(struct lt_call *c) {
     struct lt_session *s = lt_call_session(c);
     struct file_set set;
     struct file_mark mark;
     const char *why;
-    if (!s || !lt_framing_lasts(lt_call_response(c)) || !set_of(c, s->record, &set))
+    bool may_be_closed = worker_of(c)->holds || lt_framing_lasts(lt_call_response(c));
+    if (!s || !may_be_closed || sets_its_cookie(c) || !set_of(c, s->record, &set))
         return LT_NEXT;
     s->settled = true;
-    for (unsigned i = 0; i < set.n; i++) {
+    for (unsigned i = 0; i < set.n && s->settled; i++) {
         enum file_result r = take_one(c, s->record, set.names[i], &mark, &why);
-        s->settled = s->settled && (r == FILE_OK || r == FILE_MISSING);
+        s->settled = r == FILE_OK || (r == FILE_MISSING && !placed_of(c->state, set.names[i]));
+        if (r == FILE_OK)
+            late_watch(worker_of(c), s, set.names[i], &mark, lt_call_request(c)->path);
     }
     return LT_NEXT;
 }

@@ -111,6 +111,7 @@ static void set_profile(struct files_worker *w, const struct files_conf *conf) {
     w->cookie = conf->cookie.n ? conf->cookie : lt_span_cstr(p->cookie);
     w->id = custom ? (enum files_id)conf->id : p->id;
     w->always = p->always;
+    w->holds = p->holds;
     w->dir.barrier = custom ? barrier_of[conf->barrier] : p->barrier;
     w->dir.lock = p->lock;
     for (unsigned i = 0; i < FILES_PATTERNS; i++)

@@ -121,10 +121,17 @@ static void sweep(struct lt_timer *t) {
         lt_timer_set(w->services->loop, t, SWEEP_MS);
 }
 
+void late_forget(struct files_worker *w, const char *name) {
+    struct watch_entry *e;
+    while ((e = watch_find(&w->watch, name, on_changed)))
+        forget(LT_ENTRY(e, struct late_file, watched));
+}
+
 void late_watch(struct files_worker *w, const struct lt_session *s, const char *name, const struct file_mark *mark,
                 struct lt_span path) {
     if (w->watch.fd < 0 || w->conf->linger == 0 || !s->sessions || !s->token)
         return;
+    late_forget(w, name);
     struct late_file *f = calloc(1, sizeof *f);
     if (!f)
         return;
@@ -142,12 +149,6 @@ void late_watch(struct files_worker *w, const struct lt_session *s, const char *
         sweep(&w->late_timer);
     else if (!lt_timer_is_set(&w->late_timer))
         lt_timer_set(w->services->loop, &w->late_timer, SWEEP_MS);
-}
-
-void late_forget(struct files_worker *w, const char *name) {
-    struct watch_entry *e;
-    while ((e = watch_find(&w->watch, name, on_changed)))
-        forget(LT_ENTRY(e, struct late_file, watched));
 }
 
 void late_init(struct files_worker *w) {

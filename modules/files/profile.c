@@ -5,12 +5,17 @@
 
 // FACTS sections 3 to 5; each is proven by its end-to-end test.
 static const struct files_profile profiles[] = {
-    {.name = "php", .cookie = "PHPSESSID", .patterns = {"sess_{id}"}, .barrier = BARRIER_FLOCK},
-    {.name = "codeigniter", .cookie = "ci_session", .patterns = {"ci_session{id}"}, .barrier = BARRIER_FLOCK},
+    {.name = "php", .cookie = "PHPSESSID", .patterns = {"sess_{id}"}, .barrier = BARRIER_FLOCK, .holds = true},
+    {.name = "codeigniter", .cookie = "ci_session", .patterns = {"ci_session{id}"}, .barrier = BARRIER_FLOCK, .holds = true},
     {.name = "laravel", .cookie = "laravel_session", .patterns = {"{id}"}, .barrier = BARRIER_FLOCK},
     {.name = "tomcat", .cookie = "JSESSIONID", .patterns = {"{id}.session"}, .barrier = BARRIER_RENAME, .always = true},
     {.name = "django", .cookie = "sessionid", .patterns = {"sessionid{id}"}, .barrier = BARRIER_RENAME},
-    {.name = "cherrypy", .cookie = "session_id", .patterns = {"session-{id}"}, .barrier = BARRIER_LOCK, .lock = ".lock"},
+    {.name = "cherrypy",
+     .cookie = "session_id",
+     .patterns = {"session-{id}"},
+     .barrier = BARRIER_LOCK,
+     .lock = ".lock",
+     .holds = true},
     {.name = "cgi-session", .cookie = "CGISESSID", .patterns = {"cgisess_{id}"}, .barrier = BARRIER_FLOCK},
     {.name = "rack-file", .cookie = "rack.session", .patterns = {"{id}"}, .barrier = BARRIER_CLOSE},
     {.name = "node-file-store", .cookie = "connect.sid", .id = ID_SIGNED, .patterns = {"{id}.json"}, .barrier = BARRIER_RENAME},

@@ -28,7 +28,8 @@ struct files_profile {
     const char *patterns[FILES_PATTERNS];
     enum files_barrier barrier;
     const char *lock; // BARRIER_LOCK: behind the file's name
-    bool always;      // it writes after every request that has the session: the answer waits for that
+    bool holds;  // it holds its lock from the session's beginning to its end: once that is free, the session is closed
+    bool always; // it writes after every request that has the session: the answer waits for that
 };
 
 // "", the names of all profiles, "custom", NULL: the choices of files.profile. A choice's index is that of files_profile_of().

@@ -42,7 +42,7 @@ struct files_worker {
     struct lt_span cookie;
     enum files_id id;
     const char *patterns[FILES_PATTERNS];
-    bool always;
+    bool always, holds;
     struct watch watch;
     struct lt_list late; // struct late_file, the oldest first
     unsigned n_late;

@@ -227,7 +227,8 @@ enum lt_verdict session_on_response(struct lt_call *c) {
     jar_take_response(response, &conf->cookies, &st->changes);
     if (st->exempt)
         return LT_NEXT;
-    if (st->session.settled)
+    if (st->session.settled && st->changes.n == 0)
         return session_commit(c, settled);
+    st->session.settled = false;
     return st->changes.n ? decide(c) : refresh_sealed(c);
 }

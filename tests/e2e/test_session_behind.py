@@ -68,6 +68,38 @@ def test_a_logout_stays_one(fpm):
         assert copy.json("me.php", to=i % 2)["n"] == 0
 
 
+# --- before the end of the answer ---
+
+def test_closed_session_is_free_while_the_answer_goes_on(cluster_of):
+    """session_write_close(), then a long download: the next request need not wait for its end."""
+    c = cluster_of()
+    user = c.browser()
+    assert user.count(to=0) == 1
+    gate = c.gate()
+    first = Background(user.tab().json, "early.php?flush=1", to=0, gate=gate)
+    gate.wait_reached()
+    assert [user.count(to=1), user.count(to=0)] == [3, 4]
+    assert not first.done()
+    gate.open()
+    assert first.result()["n"] == 2
+    assert user.count(to=1) == 5
+
+
+def test_open_session_is_not(cluster_of):
+    """The same with a session that stays open behind the first bytes: the next request waits, as it would in PHP alone."""
+    c = cluster_of()
+    user = c.browser()
+    assert user.count(to=0) == 1
+    gate = c.gate()
+    first = Background(user.tab().get, "stream.php", to=0, gate=gate)
+    gate.wait_reached()
+    second = Background(user.tab().count, to=1)
+    wait_for(lambda: c.metric("lock_waited") == 1 or second.done(), 10)
+    assert not second.done()
+    gate.open()
+    assert first.result().status_code == 200 and second.result() == 3
+
+
 # --- a crash ---
 
 def stop_before_commit(cluster, user, to):
