@@ -3,7 +3,7 @@ package LetheState;
 
 # lethe's adapter for Perl: Dancer2::Session::Simple and Plack::Session::Store keep their sessions in lethe's state API
 # (modules/state_api/openapi.yaml) instead of a hash of this process. It is loaded by the environment alone:
-# PERL5LIB=/opt/lethe/perl:$PERL5LIB PERL5OPT="$PERL5OPT -MLetheState". What it costs and cannot do stands in docs/stacks/perl.md.
+# PERL5LIB=/opt/lethe/adapters/perl:$PERL5LIB PERL5OPT="$PERL5OPT -MLetheState". What it costs and cannot do stands in docs/stacks/perl.md.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """lethe's adapter for Python: sessions that a framework keeps in this process's memory (or in this replica's files) live in lethe instead.
 
-    PYTHONPATH=/opt/lethe/python:$PYTHONPATH  LETHE_STATE_API_LISTEN=unix:/run/lethe/state.sock
+    PYTHONPATH=/opt/lethe/adapters/python:$PYTHONPATH  LETHE_STATE_API_LISTEN=unix:/run/lethe/state.sock
 
 Python loads this file by its name before the program. It puts a finder on sys.meta_path that changes a session store right after the
 store's own module has run (lethe_adapter/), and then runs the sitecustomize that it hides. Hooked are CherryPy's RamSession, Django's

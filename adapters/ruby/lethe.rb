@@ -2,7 +2,7 @@
 # frozen_string_literal: true
 
 # lethe's adapter for Ruby: Rack::Session::Pool keeps its sessions in lethe's state API (modules/state_api/openapi.yaml) instead of
-# a Hash of this process. It is loaded by the environment alone: RUBYOPT="$RUBYOPT -r/opt/lethe/ruby/lethe.rb". What it costs and cannot
+# a Hash of this process. It is loaded by the environment alone: RUBYOPT="$RUBYOPT -r/opt/lethe/adapters/ruby/lethe.rb". What it costs and cannot
 # do stands in docs/stacks/rack.md.
 module Lethe
   # Nobody knows whether the session exists, or it cannot be kept. It is raised, never a session that is not there: Rack makes a 5xx of it.
