@@ -15,14 +15,15 @@ class Echo(App):
                 return
             lines = "".join(f"Set-Cookie: {v}\r\n" for v in head.all("x-set"))
             seen = {"cookie": head.get("cookie", ""), "headers": {k.lower(): v for k, v in head.headers}}
-            conn.send(answer(json.dumps(seen), headers=lines))
+            whole = answer(json.dumps(seen), headers=lines)
+            conn.send(whole[:whole.index(b"\r\n\r\n") + 4] if head.method == "HEAD" else whole)
 
 
 class Page:
     def __init__(self, response):
         self.response = response
         self.status, self.error = response.status, response.get("x-lethe-error")
-        seen = json.loads(response.body) if response.status == 200 else {}
+        seen = json.loads(response.body) if response.body and response.status == 200 else {}
         self.cookie, self.headers = seen.get("cookie"), seen.get("headers")
         self.set = response.all("set-cookie")
 
