@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line: which command, with which options, on which modules.
+#include "crypto/jose.h"
 #include "crypto/key_ring.h"
 #include "base/clock.h"
 #include "doctor.h"
@@ -139,13 +140,32 @@ static int command_doctor(void) {
     return code;
 }
 
+static int no_random(void) {
+    fprintf(stderr, "lethe: keygen: the system gives no random bytes\n");
+    return 1;
+}
+
+// --alg EdDSA, --alg ES256: a key pair for the option jwt.keys.
+static int print_pair(const char *alg) {
+    for (int i = 0; lt_jose_algs[i]; i++)
+        if (strcmp(alg, lt_jose_algs[i]) == 0 && lt_jose_is_asymmetric((enum lt_jose_alg)i))
+            return lt_jose_new_pem((enum lt_jose_alg)i, stdout) ? 0 : no_random();
+    fprintf(
+        stderr,
+        "lethe: keygen: no key pairs for \"%s\"; write \"--alg EdDSA\", \"--alg ES256\", or no --alg for the ring\n",
+        alg);
+    return EXIT_CONFIG;
+}
+
 static int command_keygen(void) {
     struct lt_key key;
     char text[128];
-    if (!lt_key_new(&key, lt_clock_wall())) {
-        fprintf(stderr, "lethe: keygen: the system gives no random bytes\n");
-        return 1;
-    }
+    if (program.n_flags == 2 && strcmp(program.flags[0], "--alg") == 0)
+        return print_pair(program.flags[1]);
+    if (program.n_flags == 1 && strncmp(program.flags[0], "--alg=", 6) == 0)
+        return print_pair(program.flags[0] + 6);
+    if (!lt_key_new(&key, lt_clock_wall()))
+        return no_random();
     lt_key_format(&key, text, sizeof text);
     puts(text);
     return 0;
@@ -171,7 +191,7 @@ static const struct command {
     {"check", "read the configuration, report everything that is wrong with it", command_check},
     {"config", "print the effective values and where each came from", command_config},
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
-    {"keygen", "print a new key for the option \"keys\"", command_keygen},
+    {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
     {"reference", "print the reference of all options (Markdown)", command_reference},
     {"version", "print the version", command_version},
     {"help", "print this", command_help},

@@ -363,8 +363,12 @@ struct lt_span lt_config_text(const struct lt_config *c, const char *name) {
 
 int64_t lt_config_number(const struct lt_config *c, const char *name) {
     struct row row;
-    if (!find_row(c, name, false, &row) ||
-        (row.option->type != LT_OPT_INT && row.option->type != LT_OPT_DURATION && row.option->type != LT_OPT_SIZE))
+    if (!find_row(c, name, false, &row))
         return 0;
-    return *(const int64_t *)(const void *)((const char *)row.values + row.option->offset);
+    const void *value = (const char *)row.values + row.option->offset;
+    if (row.option->type == LT_OPT_ENUM)
+        return *(const int *)value;
+    if (row.option->type != LT_OPT_INT && row.option->type != LT_OPT_DURATION && row.option->type != LT_OPT_SIZE)
+        return 0;
+    return *(const int64_t *)value;
 }

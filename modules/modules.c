@@ -11,6 +11,7 @@
 const struct lt_module *const lt_modules[] = {
     &lt_module_admin,     // GATE
     &lt_module_health,    // GATE
+    &lt_module_jwt,       // GATE
     &lt_module_session,   // STATE
     &lt_module_sticky,    // AFFINITY
     &lt_module_files,     // CARRIER

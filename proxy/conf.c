@@ -39,9 +39,10 @@ static const struct lt_option top_options[] = {
      .fallback = "",
      .secret = true,
      .unit = "URL",
-     .doc =
-         "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, or `sealed` (an "
-         "encrypted cookie, no server at all). Empty is `sealed`."},
+     .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`; or with the "
+            "client, "
+            "without any server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see `jwt.alg`). Empty is "
+            "`sealed`."},
     {.name = "workers",
      .type = LT_OPT_INT,
      .offset = AT(lt_top_conf, workers),
@@ -55,9 +56,11 @@ static const struct lt_option top_options[] = {
      .fallback = "",
      .secret = true,
      .unit = "keys",
-     .doc = "The key ring: `id:secret` entries separated by commas or blanks, or `file:/path` to read them from. The "
-            "first "
-            "seals, all of them open. `lethe keygen` makes one. The same ring belongs on every replica."},
+     .doc =
+         "The key ring: `id:secret` entries separated by commas or blanks; among them `file:/path` for all keys of a "
+         "file and `dir:/path` for all files of a directory, in the order of their names. The first key seals, all of "
+         "them open. `lethe keygen` makes one. The same ring belongs on every replica. A changed file is noticed "
+         "within seconds."},
     {.name = "proxy_protocol",
      .type = LT_OPT_BOOL,
      .offset = AT(lt_top_conf, proxy_protocol),

@@ -9,7 +9,8 @@ uint64_t lt_exam_total(const struct lt_exam *e, unsigned row) {
     return lt_metrics_total(e->all, e->n_all, row);
 }
 
-static void say(struct lt_exam *e, const char *mark, const char *format, va_list args) {
+__attribute__((format(printf, 3, 0))) static void say(struct lt_exam *e, const char *mark, const char *format,
+                                                      va_list args) {
     char text[512];
     vsnprintf(text, sizeof text, format, args);
     if (!lt_buf_printf(e->out, "%s%s\n", mark, text))

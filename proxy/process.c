@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include "base/clock.h"
+#include "crypto/keys.h"
 #include "exchange.h"
 #include "listener.h"
 
@@ -15,7 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8 };
+enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -28,6 +29,8 @@ static struct {
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
+    char keys[4096]; // the option as it stands now
+    uint64_t keys_stamp;
 } process;
 
 unsigned lt_process_connections(int delta) {
@@ -139,11 +142,26 @@ static void apply_log(const struct lt_snapshot *s) {
     lt_log_setup((enum lt_log_level)s->core.log->level, (enum lt_log_format)s->core.log->format);
 }
 
+static void note_keys(const struct lt_snapshot *s) {
+    struct lt_span keys = s->core.top->keys;
+    snprintf(process.keys, sizeof process.keys, "%.*s", (int)keys.n, keys.n ? keys.p : "");
+    process.keys_stamp = lt_keys_stamp(lt_span_cstr(process.keys));
+}
+
+// The stamp is taken before the files are read: what is written meanwhile is seen at the next look.
+static bool keys_have_changed(void) {
+    uint64_t stamp = lt_keys_stamp(lt_span_cstr(process.keys));
+    bool changed = stamp != process.keys_stamp;
+    process.keys_stamp = stamp;
+    return changed;
+}
+
 static void reload_all(struct lt_snapshot *(*reload)(void)) {
     struct lt_snapshot *s = reload();
     if (!s)
         return;
     apply_log(s);
+    note_keys(s);
     for (unsigned i = 0; i < process.n; i++)
         lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
     for (unsigned i = 0; i < process.n_sides; i++)
@@ -181,11 +199,14 @@ static void main_loop(int signals, int64_t drain_limit, struct lt_snapshot *(*re
     unsigned ended = 0;
     while (ended < process.n) {
         struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = process.ended, .events = POLLIN}};
-        int64_t left = deadline ? deadline - lt_clock_mono() : -1;
+        int64_t left = deadline ? deadline - lt_clock_mono() : process.keys_stamp ? KEYS_LOOK_MS : -1;
         if (deadline && left <= 0)
             end_at_once("timeouts.drain");
-        if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+        int ready = poll(fds, 2, (int)left);
+        if (ready < 0 && errno != EINTR)
             end_at_once(strerror(errno));
+        if (ready == 0 && !deadline && keys_have_changed())
+            reload_all(reload);
         uint64_t count;
         if (fds[1].revents & POLLIN && read(process.ended, &count, sizeof count) == sizeof count)
             ended += (unsigned)count;
@@ -232,6 +253,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     apply_log(s);
     lt_access_open();
     int64_t drain_limit = s->core.timeouts->drain;
+    note_keys(s);
     bool ok = signals >= 0 && make_workers(s) && start_workers();
     if (ok) {
         main_loop(signals, drain_limit, reload);

@@ -357,13 +357,13 @@ enum lt_verdict files_on_response(struct lt_call *c) {
     struct file_set set;
     struct file_mark mark;
     const char *why;
-    bool may_be_closed = worker_of(c)->holds || lt_framing_lasts(lt_call_response(c));
-    if (!s || !may_be_closed || sets_its_cookie(c) || !set_of(c, s->record, &set))
+    bool lasts = lt_framing_lasts(lt_call_response(c));
+    if (!s || !(worker_of(c)->holds || lasts) || sets_its_cookie(c) || !set_of(c, s->record, &set))
         return LT_NEXT;
     s->settled = true;
     for (unsigned i = 0; i < set.n && s->settled; i++) {
         enum file_result r = take_one(c, s->record, set.names[i], &mark, &why);
-        s->settled = r == FILE_OK || (r == FILE_MISSING && !placed_of(c->state, set.names[i]));
+        s->settled = r == FILE_OK || (r == FILE_MISSING && lasts);
         if (r == FILE_OK)
             late_watch(worker_of(c), s, set.names[i], &mark, lt_call_request(c)->path);
     }

@@ -44,10 +44,9 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
             diag,
             "files.profile: \"custom\" needs files.patterns (\"sess_{id}\"), files.cookie (\"sid\") and files.barrier "
             "(\"flock\", \"rename\" or \"close\")");
-    if (lt_store_is_client_held(lt_config_text(config, "store")))
-        lt_diag_add(
-            diag,
-            "files.profile: session files do not fit into the client's cookie; write \"--store redis://host:port/0\"");
+    const char *refused = lt_store_refuses_content(config);
+    if (refused)
+        lt_diag_add(diag, "files.profile: %s", refused);
 }
 
 bool files_owner(struct files_dir *dir, const struct files_conf *conf, const struct stat *st) {

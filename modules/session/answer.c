@@ -4,66 +4,10 @@
 
 #include "base/clock.h"
 #include "base/lost.h"
-#include "modules/session/sealed.h"
 
 enum { TRIES = 4 };
 
 static enum lt_verdict decide(struct lt_call *c);
-
-// --- the client's cookie ---
-
-static enum lt_verdict set_cookie(struct lt_call *c, struct lt_span value, int64_t max_age) {
-    struct lt_span name = session_conf(c)->cookie_name;
-    bool https = lt_call_is_https(c);
-    struct lt_arena *arena = lt_call_arena(c);
-    struct lt_span age = max_age < 0 ? LT_S("") : lt_arena_printf(arena, "; Max-Age=%lld", (long long)max_age);
-    struct lt_span text =
-        lt_arena_printf(arena, "%s%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%.*s", https ? "__Host-" : "", (int)name.n,
-                        name.p, (int)value.n, value.n ? value.p : "", https ? "; Secure" : "", (int)age.n, age.p);
-    bool ok = age.p && text.p && lt_headers_add(&lt_call_response(c)->headers, lt_hdr_name(LT_HDR_SET_COOKIE), text);
-    return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
-}
-
-// The token's cookie lives as long as the application's own would: with the browser, or for some time.
-static enum lt_verdict give_cookie(struct lt_call *c, struct lt_span value) {
-    struct session_call *st = c->state;
-    int64_t until = jar_persists_until(st->session.record), now = lt_clock_wall();
-    return set_cookie(c, value, until > now ? (until - now) / 1000 : -1);
-}
-
-static enum lt_verdict give_token(struct lt_call *c) {
-    struct session_call *st = c->state;
-    char text[LT_TOKEN_TEXT + 1];
-    lt_token_format(&st->at.token, text);
-    return give_cookie(c, lt_span_cstr(text));
-}
-
-// --- sealed: the cookie is the record ---
-
-static enum lt_verdict give_sealed(struct lt_call *c) {
-    struct session_call *st = c->state;
-    bool too_large;
-    st->session.record->used = lt_clock_wall();
-    struct lt_span value = sealed_make(&session_worker(c)->ring, session_conf(c)->cookie_name, st->session.record,
-                                       lt_call_arena(c), &too_large);
-    if (value.p)
-        return give_cookie(c, value);
-    if (too_large)
-        LT_LOG(LT_LOG_ERROR, "session_too_large", lt_f("id", lt_call_id(c)),
-               lt_fs("do", "keep sessions in Redis (option \"store\"): this one does not fit into a cookie"));
-    return lt_call_fail(c, 503, too_large ? "session_too_large" : "memory");
-}
-
-// The idle limit slides, not more often than every twentieth of it.
-static enum lt_verdict refresh_sealed(struct lt_call *c) {
-    struct session_call *st = c->state;
-    struct lt_record *r = st->session.record;
-    if (session_worker(c)->store || !r || lt_clock_wall() - r->used < session_conf(c)->idle_ttl / 20)
-        return LT_NEXT;
-    return give_sealed(c);
-}
-
-// --- Redis ---
 
 static enum lt_verdict lost(struct lt_call *c, const char *reason) {
     session_count(c, M_LOST);
@@ -82,29 +26,30 @@ static enum lt_verdict shortened(struct lt_call *c) {
     enum lt_store_result result = session_result(c)->result;
     if (result == LT_STORE_ENDED)
         return session_op(c, LT_STORE_END, &st->at, NULL, session_expires(c, st->session.record), taken_back);
-    return result == LT_STORE_DOWN ? lost(c, "store_unavailable") : give_token(c);
+    return result == LT_STORE_DOWN ? lost(c, "store_unavailable") : session_give_token(c);
 }
 
 static enum lt_verdict created(struct lt_call *c) {
     struct session_call *st = c->state;
     if (session_result(c)->result != LT_STORE_OK)
-        return lost(c, "store_unavailable");
+        return session_holds_in_outage(c) ? session_give_held(c) : lost(c, "store_unavailable");
     st->fence = session_result(c)->fence;
     if (session_worker(c)->services->exclusive)
         session_locked(c);
     lt_call_set_session(c, &st->session);
     session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
     if (!st->session.previous || st->was_locked) // with carriers the old record is written at the end
-        return give_token(c);
+        return session_give_token(c);
     return session_op(c, LT_STORE_EXPIRE, &st->was, NULL, lt_clock_wall() + session_conf(c)->rotate_grace, shortened);
 }
 
 static enum lt_verdict create(struct lt_call *c) {
     struct session_call *st = c->state;
     struct lt_record *r = st->session.record;
-    if (!session_worker(c)->store) {
+    bool away = session_worker(c)->store && lt_store_is_away(session_worker(c)->store);
+    if (st->held || (away && session_holds_in_outage(c))) {
         session_count(c, st->session.previous ? M_ROTATED : M_CREATED);
-        return give_sealed(c);
+        return session_give_held(c);
     }
     if (!lt_token_new(&st->at.token) || !session_name(c, &st->at))
         return lt_call_fail(c, 503, "randomness");
@@ -119,10 +64,12 @@ static enum lt_verdict ended(struct lt_call *c) {
 static enum lt_verdict end(struct lt_call *c) {
     struct session_call *st = c->state;
     st->session.ended = true;
-    enum lt_verdict v = set_cookie(c, LT_S(""), 0);
-    if (v != LT_NEXT || !session_worker(c)->store || session_worker(c)->services->exclusive)
+    enum lt_verdict v = session_drop_cookie(c);
+    if (v != LT_NEXT || session_worker(c)->services->exclusive)
         return v; // with carriers at the end, under the lock
     session_count(c, M_ENDED);
+    if (st->held)
+        return session_end_held(c, ended);
     return session_op(c, LT_STORE_END, &st->at, NULL, session_expires(c, st->session.record), ended);
 }
 
@@ -154,9 +101,9 @@ static enum lt_verdict updated(struct lt_call *c) {
 static enum lt_verdict update(struct lt_call *c) {
     struct session_call *st = c->state;
     struct lt_record *r = st->session.record;
-    if (!session_worker(c)->store)
-        return give_sealed(c);
-    enum lt_verdict v = jar_persists_until(r) && st->tries == 0 ? give_token(c) : LT_NEXT;
+    if (st->held)
+        return session_give_held(c);
+    enum lt_verdict v = (jar_persists_until(r) || st->moved) && st->tries == 0 ? session_give_token(c) : LT_NEXT;
     if (v != LT_NEXT || session_worker(c)->services->exclusive || !r->changed)
         return v; // with carriers at the end, with the content
     r->used = lt_clock_wall();
@@ -172,6 +119,9 @@ static enum lt_verdict rotate(struct lt_call *c, struct lt_record *next) {
     st->was_fence = st->fence;
     st->was_locked = st->locked;
     st->locked = false;
+    // Whoever has a copy of what the client held before must not get at the session by it, nor end it.
+    if (st->held && !lt_random(next->id, sizeof next->id))
+        return lt_call_fail(c, 503, "randomness");
     return create(c);
 }
 
@@ -225,10 +175,12 @@ enum lt_verdict session_on_response(struct lt_call *c) {
     if (!jar_strip_location(response, lt_call_arena(c)))
         return lt_call_fail(c, 503, "memory");
     jar_take_response(response, &conf->cookies, &st->changes);
-    if (st->exempt)
+    if (st->exempt || st->anonymous)
         return LT_NEXT;
     if (st->session.settled && st->changes.n == 0)
         return session_commit(c, settled);
     st->session.settled = false;
-    return st->changes.n ? decide(c) : refresh_sealed(c);
+    if (st->changes.n)
+        return decide(c);
+    return st->moved ? session_give_token(c) : session_refresh_held(c);
 }

@@ -5,37 +5,30 @@
 
 enum { MAX_AGE_S = 400 * 24 * 3600 }; // browsers cut longer ones to this (RFC 6265bis section 5.5)
 
-enum piece { PIECE_OTHER, PIECE_APP, PIECE_TOKEN, PIECE_TOKEN_OTHER };
-
-static enum piece piece_of(struct lt_span name, struct lt_span token_name, bool secure,
-                           const struct lt_option_list *names) {
-    static const struct lt_span prefix = {"__Host-", 7};
-    bool prefixed = lt_span_starts(name, prefix);
-    if (prefixed && lt_span_eq(lt_span(name.p + prefix.n, name.n - prefix.n), token_name))
-        return secure ? PIECE_TOKEN : PIECE_TOKEN_OTHER;
-    if (lt_span_eq(name, token_name))
-        return secure ? PIECE_TOKEN_OTHER : PIECE_TOKEN;
-    return cookie_kind(name, names) == COOKIE_OTHER ? PIECE_OTHER : PIECE_APP;
-}
-
 struct strip {
     const struct lt_option_list *names;
-    struct lt_span token_name, *token;
+    struct lt_span cookie_name;
+    struct client_cookie *cookie;
     bool secure;
 };
 
 static bool keep(const struct lt_cookie *c, void *user) {
+    static const struct lt_span prefix = {"__Host-", 7};
     const struct strip *s = user;
-    enum piece piece = piece_of(c->name, s->token_name, s->secure, s->names);
-    if (piece == PIECE_TOKEN && s->token->n == 0)
-        *s->token = c->value;
-    return piece == PIECE_OTHER;
+    bool prefixed = lt_span_starts(c->name, prefix);
+    size_t skip = prefixed ? prefix.n : 0;
+    int part = client_part_of(lt_span(c->name.p + skip, c->name.n - skip), s->cookie_name);
+    if (part < 0)
+        return cookie_kind(c->name, s->names) == COOKIE_OTHER;
+    if (prefixed == s->secure && s->cookie->part[part].n == 0)
+        s->cookie->part[part] = c->value;
+    return false;
 }
 
 bool jar_strip_request(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_option_list *names,
-                       struct lt_span token_name, bool secure, struct lt_span *token) {
-    struct strip s = {names, token_name, token, secure};
-    *token = lt_span(NULL, 0);
+                       struct lt_span cookie_name, bool secure, struct client_cookie *cookie) {
+    struct strip s = {names, cookie_name, cookie, secure};
+    *cookie = (struct client_cookie){.part = {{NULL, 0}}};
     return lt_cookies_filter(&request->headers, arena, keep, &s);
 }
 

@@ -4,15 +4,16 @@
 #pragma once
 
 #include "module.h"
+#include "modules/session/client.h"
 #include "modules/session/names.h"
 
 enum { JAR_CHANGES = 16 }; // session cookies of one answer
 
-// Takes the application's session cookies and our own (`token_name`, plain and with the __Host- prefix) out of a request's Cookie
-// fields; all others stay byte for byte, in order. The first value of our cookie in the spelling that counts (`secure`: the
-// prefixed one) is returned in *token (a slice of the request; empty: none). False: no memory.
+// Takes the application's session cookies and our own (`cookie_name` and its further parts, plain and with the __Host- prefix) out of a
+// request's Cookie fields; all others stay byte for byte, in order. The first value of each part of ours in the spelling that counts
+// (`secure`: the prefixed one) is returned in *cookie (slices of the request). False: no memory.
 bool jar_strip_request(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_option_list *names,
-                       struct lt_span token_name, bool secure, struct lt_span *token);
+                       struct lt_span cookie_name, bool secure, struct client_cookie *cookie);
 
 // Puts the jar's cookies that match the request's path into the Cookie field. False: no memory.
 bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struct lt_record *record);

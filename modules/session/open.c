@@ -3,7 +3,6 @@
 #include "modules/session/state.h"
 
 #include "base/clock.h"
-#include "modules/session/sealed.h"
 
 #include <stdio.h>
 
@@ -12,21 +11,19 @@ enum { RETRY_MIN_MS = 5, RETRY_SPREAD_MS = 20 };
 static enum lt_verdict load(struct lt_call *c);
 static enum lt_verdict loaded(struct lt_call *c);
 
-static enum lt_verdict opened(struct lt_call *c, struct lt_record *record) {
+enum lt_verdict session_opened(struct lt_call *c, struct lt_record *record) {
     struct session_call *st = c->state;
+    const struct jwt_conf *jwt = session_worker(c)->jwt.conf;
     st->session.record = record;
     lt_record_expire_cookies(record, lt_clock_wall());
     lt_call_set_session(c, &st->session);
     session_count(c, M_LOADED);
-    return jar_restore(lt_call_request(c), lt_call_arena(c), record) ? LT_NEXT : lt_call_fail(c, 503, "memory");
+    bool ok = jar_restore(lt_call_request(c), lt_call_arena(c), record) &&
+              (!jwt || jwt_add_headers(jwt, lt_call_request(c), record, lt_call_arena(c)));
+    return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
 }
 
-static enum lt_verdict open_sealed(struct lt_call *c, struct lt_span value) {
-    const struct session_conf *conf = session_conf(c);
-    struct lt_record *r = sealed_open(&session_worker(c)->ring, conf->cookie_name, value, lt_clock_wall(),
-                                      conf->idle_ttl, conf->absolute_ttl);
-    if (r)
-        return opened(c, r);
+enum lt_verdict session_unknown(struct lt_call *c) {
     session_count(c, M_MISSING);
     return LT_NEXT;
 }
@@ -111,7 +108,7 @@ static enum lt_verdict found(struct lt_call *c) {
         session_locked(c);
     struct lt_record *record = session_record(c);
     if (record)
-        return opened(c, record);
+        return session_opened(c, record);
     LT_LOG(LT_LOG_ERROR, "session_unreadable", lt_f("id", lt_call_id(c)),
            lt_fs("do", "give this replica all keys of the others: the newest first, the old ones behind it"));
     return lt_call_fail(c, 503, "session_unreadable");
@@ -128,11 +125,26 @@ static enum lt_verdict loaded(struct lt_call *c) {
     case LT_STORE_ENDED:
         // The client's cookie stays: an answer that deletes it may come after the one that has set a newer.
         lock_leave(&session_worker(c)->queue, &st->place);
-        session_count(c, M_MISSING);
-        return LT_NEXT;
+        return session_unknown(c);
     default:
+        if (session_passes_outage(c))
+            return LT_NEXT;
         return lt_call_fail(c, 503, "store_unavailable");
     }
+}
+
+// The value of our cookie stands for a session: the record itself, or the token of one in the store.
+static enum lt_verdict open_value(struct lt_call *c, struct lt_span value) {
+    struct session_call *st = c->state;
+    struct session_worker *w = c->worker;
+    if (!w->store)
+        return session_open_held(c, value);
+    if (!lt_token_parse(value, &st->at.token))
+        return session_open_outage(c, value);
+    if (!session_name(c, &st->at))
+        return session_unknown(c);
+    st->give_up = lt_clock_mono() + session_conf(c)->lock_wait;
+    return w->services->exclusive ? stand_in_line(c) : load(c);
 }
 
 enum lt_verdict session_on_request(struct lt_call *c) {
@@ -141,20 +153,16 @@ enum lt_verdict session_on_request(struct lt_call *c) {
     const struct session_conf *conf = session_conf(c);
     struct lt_h1_head *request = lt_call_request(c);
     struct lt_arena *arena = lt_call_arena(c);
-    struct lt_span token;
     st->call = c;
+    st->held = !w->store;
+    if (w->jwt.conf)
+        jwt_strip_headers(w->jwt.conf, request);
     if (!jar_strip_path(request, arena) ||
-        !jar_strip_request(request, arena, &conf->cookies, conf->cookie_name, lt_call_is_https(c), &token))
+        !jar_strip_request(request, arena, &conf->cookies, conf->cookie_name, lt_call_is_https(c), &st->cookie))
         return lt_call_fail(c, 503, "memory");
     st->exempt = pattern_list_matches(&conf->exempt, lt_span(request->path.p, lt_span_find(request->path, '?')));
-    if (st->exempt || token.n == 0)
+    if (st->exempt || st->cookie.part[0].n == 0)
         return LT_NEXT;
-    if (!w->store)
-        return open_sealed(c, token);
-    if (!lt_token_parse(token, &st->at.token) || !session_name(c, &st->at)) {
-        session_count(c, M_MISSING);
-        return LT_NEXT;
-    }
-    st->give_up = lt_clock_mono() + conf->lock_wait;
-    return w->services->exclusive ? stand_in_line(c) : load(c);
+    struct lt_span value = client_join(&st->cookie, (size_t)conf->client_max, arena);
+    return value.n ? open_value(c, value) : session_unknown(c);
 }

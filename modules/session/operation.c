@@ -71,6 +71,10 @@ static void forget(struct session_call *st) {
     st->op = NULL;
 }
 
+static struct lt_store *store_of(const struct session_worker *w) {
+    return w->store ? w->store : w->revocations;
+}
+
 enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name,
                            const struct lt_record *record, int64_t expires, lt_hook_fn *then) {
     struct session_call *st = c->state;
@@ -81,12 +85,13 @@ enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const str
         return lt_call_fail(c, 503, "memory");
     op->expires = expires;
     op->release = kind == LT_STORE_SAVE;
+    op->condition = kind == LT_STORE_PUT ? LT_STORE_IF_ABSENT : LT_STORE_ALWAYS;
     if (kind == LT_STORE_END)
         op->ttl = expires - lt_clock_wall() > 1 ? expires - lt_clock_wall() : 1;
     op->done = on_result;
     op->user = c;
     st->op_pending = true;
-    lt_store_submit(w->store, op);
+    lt_store_submit(store_of(w), op);
     return lt_call_wait(c, then, session_abandon);
 }
 

@@ -3,14 +3,13 @@
 #pragma once
 
 #include "crypto/seal.h"
-#include "module.h"
+#include "modules/session/client.h"
 
-enum { SEALED_COOKIE_MAX = 3900 }; // browsers keep 4,096 bytes of name, value and attributes
-
-// The record in the cookie's value; NULL: not one of ours, changed on the way, or too old by `idle_ttl` or `absolute_ttl` (ms).
+// The record in the cookie's value; NULL: not one of ours, changed on the way, or too old. *key, if not NULL, is the ring's key that
+// it is sealed under.
 struct lt_record *sealed_open(const struct lt_key_ring *ring, struct lt_span cookie_name, struct lt_span value,
-                              int64_t now, int64_t idle_ttl, int64_t absolute_ttl);
+                              const struct client_limits *limits, const struct lt_key **key);
 
-// The cookie's value, in the arena. `.p` NULL: no memory, or (with *too_large) over SEALED_COOKIE_MAX.
+// The cookie's value, in the arena. `.p` NULL: no memory, or (with *too_large) over limits->max.
 struct lt_span sealed_make(const struct lt_key_ring *ring, struct lt_span cookie_name, const struct lt_record *record,
-                           struct lt_arena *arena, bool *too_large);
+                           const struct client_limits *limits, struct lt_arena *arena, bool *too_large);

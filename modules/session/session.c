@@ -5,14 +5,14 @@
 #include "modules/session/names.h"
 #include "modules/session/state.h"
 
-#include <stdio.h>
-
 #define AT(field) offsetof(struct session_conf, field)
 #define SECOND 1000
 #define HOUR (3600 * (int64_t)SECOND)
 
 static const char *check_name(struct lt_span name) {
-    return lt_token_ok(name) && !lt_span_starts(name, LT_S("__")) ? NULL : "write a cookie name such as \"lethe\"";
+    return lt_token_ok(name) && !lt_span_starts(name, LT_S("__")) && name.n <= CLIENT_NAME_MAX
+               ? NULL
+               : "write a cookie name of up to 64 characters such as \"lethe\"";
 }
 
 static const char *check_prefix(struct lt_span prefix) {
@@ -31,6 +31,8 @@ static const char *check_cookie(struct lt_span name) {
 static const char *check_exempt(struct lt_span path) {
     return path.n && (path.p[0] == '/' || path.p[0] == '*') ? NULL : "write \"/static/*\", \"*.css\" or \"/exact/path\"";
 }
+
+static const char *const on_outage[] = {"reject", "sealed", "anonymous", NULL};
 
 // clang-format off: one row an option
 static const struct lt_option options[] = {
@@ -115,6 +117,40 @@ static const struct lt_option options[] = {
      .check = check_prefix,
      .doc = "Begins every key in Redis, and sets the applications of one Redis apart: a token of one is nothing to "
             "another."},
+    {.name = "client_max",
+     .type = LT_OPT_SIZE,
+     .offset = AT(client_max),
+     .fallback = "16k",
+     .min = 1024,
+     .max = CLIENT_PARTS * (CLIENT_PART - 2),
+     .doc =
+         "Where the client holds the session (`store` is `sealed` or `jwt`): its largest size. Over 3,900 bytes it is "
+         "cut "
+         "into several cookies, nine at the most; beyond this limit the answer fails with 503. Every request carries "
+         "it, so all proxies before lethe must take heads of that size."},
+    {.name = "revocations",
+     .type = LT_OPT_STRING,
+     .offset = AT(revocations),
+     .fallback = "",
+     .secret = true,
+     .unit = "URL",
+     .doc = "Where the client holds the session: a Redis (a URL as in `store`) that keeps the ids of ended sessions, "
+            "so that "
+            "a logout reaches copies of the cookie, too. It is asked on each request with a session. While it is away, "
+            "those are answered 503, as with sessions in Redis; requests without a session go on. Empty: a copy of the "
+            "cookie outlives the logout until its time is over."},
+    {.name = "on_outage",
+     .type = LT_OPT_ENUM,
+     .offset = AT(on_outage),
+     .fallback = "reject",
+     .choices = on_outage,
+     .doc =
+         "While Redis is away. `reject`: a request with a session is answered 503, and so is an answer that begins "
+         "one. "
+         "`sealed`: a new session goes into an encrypted cookie and moves into Redis with its first request after the "
+         "outage; those that are in Redis are still 503. `anonymous`: a `GET` or `HEAD` with a session goes on without "
+         "it; the client keeps its cookie, and session cookies that the application sets meanwhile are dropped. The "
+         "client then sees pages of somebody who is not logged in. With a state carrier only `reject` is possible."},
 };
 // clang-format on
 
@@ -131,22 +167,50 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_LOCK_WAITED] = SESSIONS("lock_waited"),
     [M_LOCK_TIMEOUT] = SESSIONS("lock_timeout"),
     [M_FENCED] = SESSIONS("fenced"),
+    [M_REVOKED] = SESSIONS("revoked"),
+    [M_OUTAGE_SEALED] = SESSIONS("outage_sealed"),
+    [M_OUTAGE_MOVED] = SESSIONS("outage_moved"),
+    [M_OUTAGE_ANONYMOUS] = SESSIONS("outage_anonymous"),
     [M_STORE_SECONDS] = {"lethe_store_seconds", "One operation of the session store.", LT_HISTOGRAM, NULL},
     [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE,
                    NULL},
 };
 
+static void check_client_held(const struct lt_config *config, const struct session_conf *conf, struct lt_diag *diag) {
+    int64_t head = lt_config_number(config, "limits.head");
+    if (head && conf->client_max > head / 4 * 3)
+        lt_diag_add(
+            diag, "session.client_max: a request with such a cookie is over limits.head; write limits.head = \"%lldk\"",
+            (long long)(conf->client_max / 512 + 1));
+    if (conf->on_outage != OUTAGE_REJECT)
+        lt_diag_add(diag, "session.on_outage: there is no store that could be away; leave it out, or write \"--store "
+                          "redis://host:port/0\"");
+    if (conf->revocations.n == 0)
+        return;
+    bool held = lt_store_is_client_held(conf->revocations);
+    const char *advice = held ? "write \"redis://host:6379/0\"" : lt_store_check(conf->revocations);
+    if (advice)
+        lt_diag_add(diag, "session.revocations: %s", advice);
+}
+
 static void check(const struct lt_config *config, struct lt_diag *diag) {
-    struct lt_span keys = lt_config_text(config, "keys");
+    const struct session_conf *conf = lt_config_group(config, "session");
+    struct lt_span keys = lt_config_text(config, "keys"), url = lt_config_text(config, "store");
     struct lt_key_ring ring;
     char error[512];
-    const char *advice = lt_store_check(lt_config_text(config, "store"));
+    const char *advice = lt_store_check(url);
     if (advice)
         lt_diag_add(diag, "store: %s", advice);
     if (keys.n && !lt_keys_load(&ring, keys, error, sizeof error))
         lt_diag_add(diag, "keys: %s", error);
     else if (keys.n)
         lt_key_ring_wipe(&ring);
+    if (lt_store_is_client_held(url))
+        check_client_held(config, conf, diag);
+    else if (conf->revocations.n)
+        lt_diag_add(diag,
+                    "session.revocations: sessions in Redis need none; leave it out, or write store = \"sealed\" or "
+                    "\"jwt\"");
 }
 
 // The name under which the store knows a token; the first one of an exchange also makes the owner of its locks.
@@ -162,38 +226,56 @@ bool session_name(struct lt_call *c, struct token_name *name) {
     return true;
 }
 
-static bool worker_init(void *worker, const void *conf, const struct lt_services *services) {
-    struct session_worker *w = worker;
-    const struct session_conf *sc = conf;
-    struct lt_span url = lt_config_text(services->config, "store"), keys = lt_config_text(services->config, "keys");
-    char error[512] = "no randomness";
-    w->services = services;
-    w->conf = sc;
-    w->sessions.begin = session_later;
-    lock_queue_init(&w->queue);
-    if (!(keys.n ? lt_keys_load(&w->ring, keys, error, sizeof error)
-                 : lt_keys_default(&w->ring, lt_store_is_client_held(url)))) {
-        LT_LOG(LT_LOG_ERROR, "keys_failed", lt_fs("why", error));
-        return false;
-    }
-    if (lt_store_is_client_held(url))
-        return true;
-    w->store = lt_store_new(&(struct lt_store_options){
-        .loop = services->loop,
+static struct lt_store *open_store(struct session_worker *w, struct lt_span url) {
+    return lt_store_new(&(struct lt_store_options){
+        .loop = w->services->loop,
         .url = url,
-        .prefix = sc->prefix,
-        .timeout = sc->store_timeout,
-        .metrics = services->metrics,
+        .prefix = w->conf->prefix,
+        .timeout = w->conf->store_timeout,
+        .metrics = w->services->metrics,
         .seconds_row = M_STORE_SECONDS,
         .breaker_row = M_BREAKER,
     });
-    return w->store != NULL;
+}
+
+static bool open_keys(struct session_worker *w, const struct lt_config *config, bool client_held) {
+    struct lt_span keys = lt_config_text(config, "keys");
+    char error[512] = "no randomness";
+    bool ok = keys.n ? lt_keys_load(&w->ring, keys, error, sizeof error) : lt_keys_default(&w->ring, client_held);
+    if (ok && jwt_is_store(config))
+        ok = jwt_init(&w->jwt, lt_config_group(config, "jwt"), &w->ring, error, sizeof error);
+    if (!ok)
+        LT_LOG(LT_LOG_ERROR, "keys_failed", lt_fs("why", error));
+    return ok;
+}
+
+static void close_all(struct session_worker *w) {
+    lt_store_free(w->store);
+    lt_store_free(w->revocations);
+    jwt_fini(&w->jwt);
+    lt_key_ring_wipe(&w->ring);
+}
+
+static bool worker_init(void *worker, const void *conf, const struct lt_services *services) {
+    struct session_worker *w = worker;
+    struct lt_span url = lt_config_text(services->config, "store");
+    bool client_held = lt_store_is_client_held(url);
+    w->services = services;
+    w->conf = conf;
+    w->sessions.begin = session_later;
+    lock_queue_init(&w->queue);
+    bool ok = open_keys(w, services->config, client_held);
+    if (ok && !client_held)
+        ok = (w->store = open_store(w, url)) != NULL;
+    if (ok && w->conf->revocations.n)
+        ok = (w->revocations = open_store(w, w->conf->revocations)) != NULL;
+    if (!ok)
+        close_all(w);
+    return ok;
 }
 
 static void worker_fini(void *worker) {
-    struct session_worker *w = worker;
-    lt_store_free(w->store);
-    lt_key_ring_wipe(&w->ring);
+    close_all(worker);
 }
 
 static void on_done(struct lt_call *c) {

@@ -4,4 +4,5 @@
 
 #include "module.h"
 
-extern const struct lt_module lt_module_session;
+// `lt_module_jwt` has the options jwt.*, and prints public keys on the admin listener.
+extern const struct lt_module lt_module_session, lt_module_jwt;

@@ -4,26 +4,34 @@
 //   open.c    on_request: token ─▶ place in line ─▶ LOAD (+ lock) ─▶ jar into the request
 //   answer.c  on_response: session cookies out of the answer ─▶ new token? ─▶ CREATE, or (no carrier) SAVE, END
 //   commit.c  on_end: with carriers: SAVE, END or RELEASE before the last byte leaves
+//
+// Where the client holds the record (`held`), held.c takes the place of the store; outage.c does so while the store is away.
 #pragma once
 
 #include "crypto/key_ring.h"
 #include "modules/session/jar.h"
+#include "modules/session/jwt.h"
 #include "modules/session/lock_queue.h"
 #include "module.h"
 #include "store/store.h"
 
+enum on_outage { OUTAGE_REJECT, OUTAGE_SEALED, OUTAGE_ANONYMOUS };
+
 struct session_conf {
     struct lt_option_list cookies, exempt;
-    int64_t idle_ttl, absolute_ttl, rotate_grace, lock_ttl, lock_wait, store_timeout;
-    struct lt_span cookie_name, prefix;
+    int64_t idle_ttl, absolute_ttl, rotate_grace, lock_ttl, lock_wait, store_timeout, client_max;
+    struct lt_span cookie_name, prefix, revocations;
+    int on_outage; // enum on_outage
 };
 
 struct session_worker {
     struct lt_sessions sessions; // what carriers may ask for
     const struct session_conf *conf;
     const struct lt_services *services;
-    struct lt_store *store; // NULL: sealed
+    struct lt_store *store;       // NULL: the client holds the records
+    struct lt_store *revocations; // of those; NULL: none
     struct lt_key_ring ring;
+    struct jwt jwt;
     struct lock_queue queue;
 };
 
@@ -37,6 +45,10 @@ enum session_metric {
     M_LOCK_WAITED,
     M_LOCK_TIMEOUT,
     M_FENCED,
+    M_REVOKED,
+    M_OUTAGE_SEALED,
+    M_OUTAGE_MOVED,
+    M_OUTAGE_ANONYMOUS,
     M_STORE_SECONDS,
     M_BREAKER,
     M_COUNT,
@@ -51,7 +63,11 @@ struct token_name {
 struct session_call {
     struct lt_session session; // what carriers see
     struct lt_call *call;
+    struct client_cookie cookie; // as the client sent it
     bool exempt;
+    bool held;      // the record goes back to the client, not into the store
+    bool moved;     // the client holds a record that is in the store by now: it gets the token of that
+    bool anonymous; // the store is away, and the request goes on without its session
     // where the record stands in the store
     struct token_name at, was; // `was`: after a rotation, where session.previous stands
     uint64_t fence, was_fence;
@@ -85,6 +101,43 @@ static inline void session_count(struct lt_call *c, enum session_metric m) {
 
 lt_hook_fn session_on_request, session_on_response, session_on_end;
 void session_examine(struct lt_exam *e);
+
+// open.c: the record is the exchange's from now on (it is freed with it), and its cookies go into the request.
+enum lt_verdict session_opened(struct lt_call *c, struct lt_record *record);
+
+// A token or a record that is not known, or is over: the request goes on without a session.
+enum lt_verdict session_unknown(struct lt_call *c);
+
+// --- cookie.c: lethe's own cookies at the client ---
+
+// The exchange's token. / A value of any length, in as many cookies as it needs; parts that the client has beyond them are deleted. It
+// lives as long as the application's own cookies do: with the browser, or for some time.
+enum lt_verdict session_give_token(struct lt_call *c);
+enum lt_verdict session_give_value(struct lt_call *c, struct lt_span value);
+enum lt_verdict session_drop_cookie(struct lt_call *c);
+
+// --- held.c: records that the client holds ---
+
+struct client_limits session_limits(const struct lt_call *c);
+
+// on_request: the record is in `value`.
+enum lt_verdict session_open_held(struct lt_call *c, struct lt_span value);
+
+// on_response: the client gets the exchange's record. / The same, if its idle limit is to slide.
+enum lt_verdict session_give_held(struct lt_call *c);
+enum lt_verdict session_refresh_held(struct lt_call *c);
+
+// The session has ended: without a list of revocations there is nothing to be done.
+enum lt_verdict session_end_held(struct lt_call *c, lt_hook_fn *ended);
+
+// --- outage.c: session.on_outage ---
+
+// on_request, `value` is no token: a record that was sealed while the store was away?
+enum lt_verdict session_open_outage(struct lt_call *c, struct lt_span value);
+
+// The store is away, and there is a token / a new session to be stored: true when the request goes on nevertheless.
+bool session_passes_outage(struct lt_call *c);
+bool session_holds_in_outage(struct lt_call *c);
 
 // --- operation.c: operations of an exchange ---
 

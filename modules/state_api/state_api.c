@@ -44,9 +44,9 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
     const struct state_conf *conf = lt_config_group(config, "state_api");
     if (!enabled(conf))
         return;
-    if (lt_store_is_client_held(lt_config_text(config, "store")))
-        lt_diag_add(diag, "state_api.profile: session content does not fit into the client's cookie; write \"--store "
-                          "redis://host:port/0\"");
+    const char *refused = lt_store_refuses_content(config);
+    if (refused)
+        lt_diag_add(diag, "state_api.profile: %s", refused);
     if (conf->listen.n == 0)
         lt_diag_add(
             diag,

@@ -11,8 +11,7 @@ static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ',';
 }
 
-// The next entry of the list, comments passed over. False: none left.
-static bool next_entry(struct lt_span *text, struct lt_span *entry) {
+bool lt_key_ring_next(struct lt_span *text, struct lt_span *entry) {
     while (text->n && (is_blank(*text->p) || *text->p == '#')) {
         size_t skip = *text->p == '#' ? lt_span_find(*text, '\n') : 1;
         *text = lt_span(text->p + skip, text->n - skip);
@@ -63,10 +62,10 @@ static const char *add(struct lt_key_ring *ring, struct lt_span entry) {
     return ok ? NULL : "has no secret of 43 base64url characters; make one by \"lethe keygen\"";
 }
 
-bool lt_key_ring_parse(struct lt_key_ring *ring, struct lt_span text, char *error, size_t size) {
+bool lt_key_ring_add(struct lt_key_ring *ring, struct lt_span text, char *error, size_t size) {
     struct lt_span entry;
-    *ring = (struct lt_key_ring){.n = 0};
-    for (unsigned i = 1; next_entry(&text, &entry); i++) {
+    unsigned before = ring->n;
+    for (unsigned i = 1; lt_key_ring_next(&text, &entry); i++) {
         const char *wrong = add(ring, entry);
         if (!wrong)
             continue;
@@ -74,10 +73,16 @@ bool lt_key_ring_parse(struct lt_key_ring *ring, struct lt_span text, char *erro
         lt_key_ring_wipe(ring);
         return false;
     }
-    if (ring->n)
+    if (ring->n > before)
         return true;
     snprintf(error, size, "there is no key; write \"id:secret\", one made by \"lethe keygen\"");
+    lt_key_ring_wipe(ring);
     return false;
+}
+
+bool lt_key_ring_parse(struct lt_key_ring *ring, struct lt_span text, char *error, size_t size) {
+    *ring = (struct lt_key_ring){.n = 0};
+    return lt_key_ring_add(ring, text, error, size);
 }
 
 bool lt_key_new(struct lt_key *key, int64_t now) {

@@ -23,6 +23,12 @@ struct lt_key_ring {
 // "id:secret", one made by "lethe keygen"`. Doubled ids, wrong lengths and too many keys are errors. The ring is then empty.
 bool lt_key_ring_parse(struct lt_key_ring *ring, struct lt_span text, char *error, size_t size);
 
+// The same, behind the keys that the ring has already: for a ring out of several places.
+bool lt_key_ring_add(struct lt_key_ring *ring, struct lt_span text, char *error, size_t size);
+
+// The next entry of such a text, comments passed over, taken off *text. False: none left.
+bool lt_key_ring_next(struct lt_span *text, struct lt_span *entry);
+
 // A new random key with an id made of `now` (ms since 1970): "k20261123a7". False: no randomness.
 bool lt_key_new(struct lt_key *key, int64_t now);
 

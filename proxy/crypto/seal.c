@@ -23,7 +23,7 @@ static void fetch(void) {
 }
 
 // RFC 5869: the ring key is the input keying material, the client's secret the salt, the purpose the info.
-static bool derive(const struct lt_key *ring_key, struct lt_seal_context context, uint8_t out[LT_KEY_BYTES]) {
+bool lt_key_derive(const struct lt_key *ring_key, struct lt_seal_context context, uint8_t out[LT_KEY_BYTES]) {
     char digest[] = "SHA256";
     OSSL_PARAM params[5], *p = params;
     *p++ = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0);
@@ -59,7 +59,7 @@ size_t lt_seal_size(size_t n) {
 size_t lt_seal(const struct lt_key_ring *ring, struct lt_seal_context context, struct lt_span bound,
                struct lt_span plain, uint8_t *out) {
     uint8_t key[LT_KEY_BYTES];
-    if (ring->n == 0 || plain.n > INT32_MAX || !derive(&ring->keys[0], context, key))
+    if (ring->n == 0 || plain.n > INT32_MAX || !lt_key_derive(&ring->keys[0], context, key))
         return 0;
     size_t id = strlen(ring->keys[0].id), result = 0;
     out[0] = VERSION;
@@ -95,7 +95,7 @@ bool lt_open(const struct lt_key_ring *ring, struct lt_seal_context context, str
         return false;
     size_t id = in[1];
     const struct lt_key *ring_key = find(ring, lt_span(sealed.p + 2, id), key_index);
-    if (!ring_key || !derive(ring_key, context, key))
+    if (!ring_key || !lt_key_derive(ring_key, context, key))
         return false;
     const uint8_t *nonce = in + 2 + id, *text = nonce + NONCE;
     size_t length = sealed.n - OVERHEAD - id;

@@ -16,7 +16,17 @@ static const struct lt_store_driver *driver_of(struct lt_span url) {
 }
 
 bool lt_store_is_client_held(struct lt_span url) {
-    return url.n == 0 || lt_span_eq(url, LT_S("sealed"));
+    return url.n == 0 || lt_span_eq(url, LT_S("sealed")) || lt_span_eq(url, LT_S("jwt"));
+}
+
+const char *lt_store_refuses_content(const struct lt_config *config) {
+    if (lt_store_is_client_held(lt_config_text(config, "store")))
+        return "session content does not fit into the client's cookie; write \"--store redis://host:port/0\"";
+    if (lt_config_number(config, "session.on_outage") != 0)
+        return "a session's content cannot be had while the store is away, and an application that runs without it "
+               "throws the "
+               "session away; write session.on_outage = \"reject\"";
+    return NULL;
 }
 
 const char *lt_store_check(struct lt_span url) {
@@ -24,7 +34,7 @@ const char *lt_store_check(struct lt_span url) {
     if (lt_store_is_client_held(url))
         return NULL;
     return driver ? driver->check(url)
-                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", or \"sealed\" for a cookie";
+                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", or \"sealed\" or \"jwt\" for a cookie";
 }
 
 struct lt_store *lt_store_new(const struct lt_store_options *o) {
@@ -45,6 +55,10 @@ struct lt_store *lt_store_new(const struct lt_store_options *o) {
 void lt_store_free(struct lt_store *s) {
     if (s)
         s->driver->close(s);
+}
+
+bool lt_store_is_away(const struct lt_store *s) {
+    return s->driver->breaker_is_open(s);
 }
 
 struct lt_store_op *lt_store_op_new(enum lt_store_kind kind) {

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/metric.h"
+#include "config/config.h"
 #include "crypto/token.h"
 #include "net/loop.h"
 
@@ -79,8 +80,12 @@ struct lt_store_options {
     unsigned seconds_row, breaker_row; // of `metrics`: a histogram of all operations' times; a gauge
 };
 
-// Is the record kept by the client itself (no store at all)? `url`: the option `store`.
+// Is the record kept by the client itself (no store at all: "sealed", "jwt")? `url`: the option `store`.
 bool lt_store_is_client_held(struct lt_span url);
+
+// For state carriers, when the configuration is checked: why the configured store does not take their content, and what to write
+// instead. NULL: it does.
+const char *lt_store_refuses_content(const struct lt_config *config);
 
 // NULL, or what to write instead.
 const char *lt_store_check(struct lt_span url);
@@ -89,6 +94,9 @@ const char *lt_store_check(struct lt_span url);
 struct lt_store *lt_store_new(const struct lt_store_options *o);
 // Operations still under way are completed with DOWN.
 void lt_store_free(struct lt_store *s);
+
+// Did the last thing that the store was asked fail because it was away? The next operation may find it there again.
+bool lt_store_is_away(const struct lt_store *s);
 
 // NULL: no memory.
 struct lt_store_op *lt_store_op_new(enum lt_store_kind kind);

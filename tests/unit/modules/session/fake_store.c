@@ -77,7 +77,8 @@ static struct record *find(const char *hash) {
 static void put(struct record *r, const struct lt_store_op *op) {
     r->n = op->data.len;
     r->expires = op->expires;
-    memcpy(r->data, op->data.p + op->data.off, op->data.len);
+    if (r->n)
+        memcpy(r->data, op->data.p + op->data.off, op->data.len);
 }
 
 static void unlock(struct record *r, const struct lt_store_op *op) {
@@ -110,17 +111,23 @@ static enum lt_store_result save(struct record *r, struct lt_store_op *op) {
     return LT_STORE_OK;
 }
 
+static enum lt_store_result create(struct lt_store_op *op) {
+    struct record *r = &records[n_records++];
+    *r = (struct record){.fence = 1};
+    strcpy(r->hash, op->hash);
+    put(r, op);
+    strcpy(r->owner, op->lease ? op->owner : "");
+    op->fence = 1;
+    return LT_STORE_OK;
+}
+
 static enum lt_store_result run(struct lt_store_op *op) {
     struct record *r = find(op->hash);
-    if (op->kind == LT_STORE_CREATE && n_records < RECORDS) {
-        r = &records[n_records++];
-        *r = (struct record){.fence = 1};
-        strcpy(r->hash, op->hash);
-        put(r, op);
-        strcpy(r->owner, op->lease ? op->owner : "");
-        op->fence = 1;
-        return LT_STORE_OK;
-    }
+    bool creates = op->kind == LT_STORE_CREATE || (!r && (op->kind == LT_STORE_PUT || op->kind == LT_STORE_END));
+    if (creates && n_records < RECORDS)
+        return create(op);
+    if (op->kind == LT_STORE_PUT)
+        return r->n ? LT_STORE_FENCED : LT_STORE_ENDED;
     if (!r)
         return op->kind == LT_STORE_RELEASE || op->kind == LT_STORE_EXPIRE ? LT_STORE_OK : LT_STORE_MISS;
     switch (op->kind) {
@@ -147,7 +154,7 @@ static void finish(struct lt_task *t) {
     static const char *const words[LT_STORE_KINDS] = {
         [LT_STORE_LOAD] = "load",       [LT_STORE_CREATE] = "create", [LT_STORE_SAVE] = "save",
         [LT_STORE_END] = "end",         [LT_STORE_EXPIRE] = "expire", [LT_STORE_RENEW] = "renew",
-        [LT_STORE_RELEASE] = "release",
+        [LT_STORE_RELEASE] = "release", [LT_STORE_PUT] = "put",
     };
     struct pending *p = LT_ENTRY(t, struct pending, task);
     struct lt_store_op *op = p->op;

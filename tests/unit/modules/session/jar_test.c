@@ -51,18 +51,25 @@ Test(jar, strips_requests_and_leaves_the_rest_as_it_was) {
         {"__Host-lethe=s; lethe=plain; a=1", "a=1", "s", true},
         {"xlethe=1; lethex=2", "xlethe=1; lethex=2", "", false},
         {"theme=dark", "theme=dark", "", false},
+        {"lethe.1=part; a=1; lethe=2~x; lethe.1=late", "a=1", "2~x", false},
+        {"__Host-lethe.1=part; lethe.1=plain; __Host-lethe=2~x", "none", "2~x", true},
+        {"lethe.8=x; lethe.9=9; lethe.0=0; lethe.10=1; lethe.=2; lethe.a=3",
+         "lethe.9=9; lethe.0=0; lethe.10=1; lethe.=2; lethe.a=3", "", false},
         {"", "", "", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct message m;
         char text[512];
-        struct lt_span token;
+        struct client_cookie cookie;
         snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: a\r\nCookie: %s\r\n\r\n", rows[i].cookie);
         read_message(&m, text, false);
-        cr_assert(jar_strip_request(&m.head, &m.arena, &names, LT_S("lethe"), rows[i].secure, &token));
+        cr_assert(jar_strip_request(&m.head, &m.arena, &names, LT_S("lethe"), rows[i].secure, &cookie));
         cr_assert_str_eq(field(&m, LT_HDR_COOKIE), rows[i].left, "of \"%s\"", rows[i].cookie);
+        struct lt_span token = cookie.part[0], second = cookie.part[1];
         cr_assert(lt_span_eq(token, lt_span_cstr(rows[i].token)), "of \"%s\": %.*s", rows[i].cookie, (int)token.n,
                   token.p);
+        cr_assert(second.n == 0 || lt_span_eq(second, LT_S("part")), "of \"%s\"", rows[i].cookie);
+        cr_assert_eq(second.n > 0, strstr(rows[i].cookie, "=part") != NULL, "of \"%s\"", rows[i].cookie);
         done(&m);
     }
 }
