@@ -66,6 +66,7 @@ struct rig_exchange *rig_exchange_new(struct rig *r) {
     x->memory = -1;
     r->exchanges++;
     x->call = (struct lt_call){.conf = r->conf, .worker = r->worker, .metrics = &r->metrics, .module = r->module};
+    x->peer_uid = -1;
     lt_arena_init(&x->arena, ARENA_MAX);
     lt_timer_init(&x->sleep, NULL);
     return x;
@@ -241,6 +242,53 @@ enum lt_verdict lt_call_fail(struct lt_call *c, int status, const char *reason) 
     return LT_FAIL;
 }
 
+void lt_call_reply_field(struct lt_call *c, struct lt_span name, struct lt_span value) {
+    struct rig_exchange *x = of(c);
+    if (!x->extra.v && !lt_headers_init(&x->extra, &x->arena))
+        rig_die("no memory for a field of the reply");
+    if (!lt_headers_add(&x->extra, name, value))
+        rig_die("no memory for a field of the reply");
+}
+
+bool lt_call_peer_uid(struct lt_call *c, unsigned *uid) {
+    if (of(c)->peer_uid < 0)
+        return false;
+    *uid = (unsigned)of(c)->peer_uid;
+    return true;
+}
+
+// The next piece; behind the last one the module goes on.
+static void on_read(struct lt_task *t) {
+    struct rig_exchange *x = LT_ENTRY(t, struct rig_exchange, read);
+    size_t n = x->piece && x->piece < x->request_body.n ? x->piece : x->request_body.n;
+    if (n && !lt_buf_append(x->read_into, lt_span(x->request_body.p, n))) {
+        x->call.then = NULL;
+        x->replied = true;
+        x->status = 413;
+        x->verdict = LT_REPLY;
+        return;
+    }
+    x->request_body = lt_span(x->request_body.p + n, x->request_body.n - n);
+    if (x->request_body.n)
+        lt_loop_defer(&x->rig->loop, t);
+    else
+        lt_call_resume(&x->call);
+}
+
+static void cancel_read(struct lt_call *c) {
+    lt_task_cancel(&of(c)->read);
+}
+
+enum lt_verdict lt_call_read_body(struct lt_call *c, struct lt_buf *into, lt_hook_fn *then) {
+    struct rig_exchange *x = of(c);
+    if (x->stage != RIG_REQUEST)
+        rig_die("lt_call_read_body() outside on_request");
+    x->read_into = into;
+    lt_task_init(&x->read, on_read);
+    lt_loop_defer(&x->rig->loop, &x->read);
+    return lt_call_wait(c, then, cancel_read);
+}
+
 void lt_call_hold(struct lt_call *c, bool hold) {
     if (of(c)->stage != RIG_REQUEST && of(c)->stage != RIG_RESPONSE)
         rig_die("lt_call_hold(): the head is out already");
@@ -296,4 +344,9 @@ const char *rig_request_field(struct rig_exchange *x, const char *name) {
 
 const char *rig_response_field(struct rig_exchange *x, const char *name) {
     return field(x, &x->response.headers, name);
+}
+
+const char *rig_reply_field(struct rig_exchange *x, const char *name) {
+    const struct lt_header *f = x->extra.v ? lt_headers_find(&x->extra, lt_span_cstr(name)) : NULL;
+    return f ? lt_arena_dup(&x->arena, f->value).p : NULL;
 }

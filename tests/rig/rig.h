@@ -77,6 +77,9 @@ struct rig_exchange {
     struct lt_arena arena;
     struct lt_h1_head request, response;
     bool https;
+    int peer_uid;                // -1 (as made): not on a unix socket
+    struct lt_span request_body; // for lt_call_read_body(), given piece by piece of `piece` bytes (0: whole)
+    size_t piece;
     struct lt_session *session;
     int64_t memory; // what the arena still gives to each hook or continuation, in bytes; -1 (as made): plenty
     bool hold, must_finish;
@@ -84,11 +87,14 @@ struct rig_exchange {
     int status;              // with LT_REPLY and LT_FAIL
     const char *reason;      // with LT_FAIL
     const char *type, *body; // with LT_REPLY; NUL-terminated copies
+    struct lt_headers extra; // what lt_call_reply_field() added
     size_t body_size;
     // private
     enum rig_stage { RIG_FRESH, RIG_REQUEST, RIG_RESPONSE, RIG_END, RIG_DONE } stage;
     bool in_hook, replied, failed, closing;
     struct lt_timer sleep;
+    struct lt_buf *read_into;
+    struct lt_task read;
 };
 
 struct rig_exchange *rig_exchange_new(struct rig *r);
@@ -120,6 +126,9 @@ const char *rig_response_text(struct rig_exchange *x);
 // The values of all fields of this name that would be written, a "\n" between two. NULL: there is none. In the exchange's arena.
 const char *rig_request_field(struct rig_exchange *x, const char *name);
 const char *rig_response_field(struct rig_exchange *x, const char *name);
+
+// The value of a field that lt_call_reply_field() added; NULL: there is none. In the exchange's arena.
+const char *rig_reply_field(struct rig_exchange *x, const char *name);
 
 // --- the log ---
 

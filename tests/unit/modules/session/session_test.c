@@ -4,7 +4,7 @@
 
 #include "tests/rig/leaks.h"
 #include "tests/rig/rig.h"
-#include "tests/unit/modules/session/fake_store.h"
+#include "tests/rig/fake_store.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store of modules/session/store.h in memory: it does what the scripts in Redis do, and writes down what it was asked.
+// The store of proxy/store/store.h in memory: it does what the scripts in Redis do, and writes down what it was asked.
 #pragma once
 
 #include "store/store.h"

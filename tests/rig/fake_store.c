@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/unit/modules/session/fake_store.h"
+#include "tests/rig/fake_store.h"
 
 #include "net/redis.h"
 #include "store/driver.h"
@@ -121,13 +121,51 @@ static enum lt_store_result create(struct lt_store_op *op) {
     return LT_STORE_OK;
 }
 
+static struct record *make(const struct lt_store_op *op) {
+    struct record *r = n_records < RECORDS ? &records[n_records++] : NULL;
+    if (r) {
+        *r = (struct record){.fence = 0};
+        strcpy(r->hash, op->hash);
+    }
+    return r;
+}
+
+static enum lt_store_result put_over(struct record *r, struct lt_store_op *op) {
+    bool there = r && (r->n || r->fence);
+    if (there && r->n == 0)
+        return LT_STORE_ENDED;
+    if (op->owner[0] && (!r || strcmp(r->owner, op->owner) != 0))
+        return LT_STORE_BUSY;
+    if ((op->condition == LT_STORE_IF_ABSENT && there) ||
+        (op->condition == LT_STORE_IF_VERSION && (!there || r->fence != op->fence)))
+        return LT_STORE_FENCED;
+    r = r ? r : make(op);
+    put(r, op);
+    op->fence = ++r->fence;
+    return LT_STORE_OK;
+}
+
+// A record that is nothing but its lock has no fence.
+static enum lt_store_result lock(struct record *r, const struct lt_store_op *op) {
+    r = r ? r : make(op);
+    if (r->owner[0] && strcmp(r->owner, op->owner) != 0)
+        return LT_STORE_BUSY;
+    strcpy(r->owner, op->owner);
+    return LT_STORE_OK;
+}
+
 static enum lt_store_result run(struct lt_store_op *op) {
     struct record *r = find(op->hash);
-    bool creates = op->kind == LT_STORE_CREATE || (!r && (op->kind == LT_STORE_PUT || op->kind == LT_STORE_END));
-    if (creates && n_records < RECORDS)
-        return create(op);
     if (op->kind == LT_STORE_PUT)
-        return r->n ? LT_STORE_FENCED : LT_STORE_ENDED;
+        return put_over(r, op);
+    if (op->kind == LT_STORE_LOCK)
+        return lock(r, op);
+    if (r && r->n == 0 && r->fence == 0 && op->kind != LT_STORE_RELEASE && op->kind != LT_STORE_END)
+        return LT_STORE_MISS;
+    if (op->kind == LT_STORE_CREATE && n_records < RECORDS)
+        return create(op);
+    if (!r && op->kind == LT_STORE_END)
+        r = make(op);
     if (!r)
         return op->kind == LT_STORE_RELEASE || op->kind == LT_STORE_EXPIRE ? LT_STORE_OK : LT_STORE_MISS;
     switch (op->kind) {
@@ -137,10 +175,13 @@ static enum lt_store_result run(struct lt_store_op *op) {
         return save(r, op);
     case LT_STORE_END:
         r->n = 0;
+        r->fence = r->fence ? r->fence : 1;
         unlock(r, op);
         return LT_STORE_OK;
     case LT_STORE_EXPIRE:
         r->expires = op->expires < r->expires ? op->expires : r->expires;
+        return r->n ? LT_STORE_OK : LT_STORE_ENDED;
+    case LT_STORE_TOUCH:
         return r->n ? LT_STORE_OK : LT_STORE_ENDED;
     case LT_STORE_RENEW:
         return strcmp(r->owner, op->owner) == 0 ? LT_STORE_OK : LT_STORE_MISS;
@@ -153,8 +194,9 @@ static enum lt_store_result run(struct lt_store_op *op) {
 static void finish(struct lt_task *t) {
     static const char *const words[LT_STORE_KINDS] = {
         [LT_STORE_LOAD] = "load",       [LT_STORE_CREATE] = "create", [LT_STORE_SAVE] = "save",
-        [LT_STORE_END] = "end",         [LT_STORE_EXPIRE] = "expire", [LT_STORE_RENEW] = "renew",
-        [LT_STORE_RELEASE] = "release", [LT_STORE_PUT] = "put",
+        [LT_STORE_PUT] = "put",         [LT_STORE_TOUCH] = "touch",   [LT_STORE_END] = "end",
+        [LT_STORE_EXPIRE] = "expire",   [LT_STORE_LOCK] = "lock",     [LT_STORE_RENEW] = "renew",
+        [LT_STORE_RELEASE] = "release",
     };
     struct pending *p = LT_ENTRY(t, struct pending, task);
     struct lt_store_op *op = p->op;
