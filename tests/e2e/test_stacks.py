@@ -246,6 +246,12 @@ def test_scale_up_and_down(cluster):
     return "exact"
 
 
+@control("scale")
+def test_scale_without_lethe(bare):
+    seen, _ = scale(bare)
+    assert seen != [("alice", i + 1) for i in range(len(seen))]
+
+
 @scenario("drain")
 def test_replica_leaves_in_mid_request(cluster):
     user, gate, under_way = slow_count(cluster, to=0)
@@ -271,12 +277,6 @@ def test_configuration_is_reloaded_in_mid_request(cluster):
     assert under_way.result().json()["n"] == 2
     assert counts_and_names(user, (1, 0, 2)) == ([3, 4, 5], {"alice"})
     return "exact"
-
-
-@control("scale")
-def test_scale_without_lethe(bare):
-    seen, _ = scale(bare)
-    assert seen != [("alice", i + 1) for i in range(len(seen))]
 
 
 @scenario("kill")
