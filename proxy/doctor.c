@@ -13,39 +13,36 @@ enum { WORKERS_MAX = 256 + 8, ASK_SECONDS = 5, REPORT_MAX = 1 << 20 };
 
 // --- the report ---
 
-static void examine(struct lt_exam *e, const struct lt_snapshot *s, unsigned index, struct lt_worker *workers,
-                    unsigned n) {
-    const struct lt_module *m = s->modules[index];
-    struct lt_metrics *all[WORKERS_MAX];
-    unsigned n_sides, k = 0;
-    struct lt_worker *sides = lt_process_sides(&n_sides);
-    if (!m->examine)
-        return;
+// The module's rows of all workers, into `all`; returns how many.
+static unsigned rows_of(unsigned index, struct lt_metrics *all[WORKERS_MAX]) {
+    unsigned n, n_sides, k = 0;
+    struct lt_worker *workers = lt_process_workers(&n), *sides = lt_process_sides(&n_sides);
     for (unsigned i = 0; i < n; i++)
         all[k++] = &workers[i].module_metrics[index];
     for (unsigned i = 0; i < n_sides; i++)
         all[k++] = &sides[i].module_metrics[index];
-    e->conf = m->options.prefix ? lt_config_group(&s->config, m->options.prefix) : NULL;
-    e->used = !m->enabled || m->enabled(e->conf);
-    e->all = all;
-    e->n_all = k;
-    if (lt_buf_printf(e->out, "%s: %s\n", m->name, e->used ? m->summary : "not in use"))
-        m->examine(e);
+    return k;
 }
 
 bool lt_doctor_report(struct lt_buf *out, unsigned *findings) {
-    unsigned n;
-    struct lt_worker *workers = lt_process_workers(&n);
     unsigned n_sides;
     struct lt_worker *sides = lt_process_sides(&n_sides);
     const struct lt_snapshot *s = n_sides ? sides[0].generation->snapshot : NULL; // the admin's own: we run there
-    struct lt_exam e = {.out = out};
+    struct lt_metrics *all[WORKERS_MAX];
+    struct lt_exam e = {.out = out, .all = all, .config = s ? &s->config : NULL};
+    bool ok = true;
     for (unsigned i = 0; s && i < s->n_modules; i++) {
-        e.config = &s->config;
-        examine(&e, s, i, workers, n);
+        const struct lt_module *m = s->modules[i];
+        if (!m->examine)
+            continue;
+        e.conf = m->options.prefix ? lt_config_group(&s->config, m->options.prefix) : NULL;
+        e.used = !m->enabled || m->enabled(e.conf);
+        e.n_all = rows_of(i, all);
+        ok = ok && lt_buf_printf(out, "%s: %s\n", m->name, e.used ? m->summary : "not in use");
+        m->examine(&e);
     }
     *findings = e.findings;
-    return lt_buf_printf(out, "%s\n", e.findings ? "" : "\nNothing wrong was seen.");
+    return ok && !e.full && lt_buf_printf(out, "%s\n", e.findings ? "" : "\nNothing wrong was seen.");
 }
 
 // --- the command ---
@@ -88,8 +85,8 @@ static bool fetch(int fd, struct lt_buf *answer) {
 
 static int print(struct lt_span address, struct lt_span answer) {
     static const char ok[] = "HTTP/1.1 200", findings[] = "Lethe-Findings: 0\r\n";
-    const char *body = memmem(answer.p, answer.n, "\r\n\r\n", 4);
-    if (!body || !lt_span_starts(answer, lt_span_cstr(ok)))
+    const char *body = answer.p ? memmem(answer.p, answer.n, "\r\n\r\n", 4) : NULL;
+    if (!answer.p || !body || !lt_span_starts(answer, lt_span_cstr(ok)))
         return fail(address, "the answer is not lethe's");
     size_t head = (size_t)(body - answer.p) + 4;
     fwrite(body + 4, 1, answer.n - head, stdout);

@@ -14,7 +14,7 @@ __attribute__((format(printf, 3, 0))) static void say(struct lt_exam *e, const c
     char text[512];
     vsnprintf(text, sizeof text, format, args);
     if (!lt_buf_printf(e->out, "%s%s\n", mark, text))
-        e->n_all = 0; // full: told at the end
+        e->full = true;
 }
 
 void lt_exam_note(struct lt_exam *e, const char *format, ...) {
@@ -31,5 +31,5 @@ void lt_exam_finding(struct lt_exam *e, const char *remedy, const char *format, 
     va_end(args);
     e->findings++;
     if (!lt_buf_printf(e->out, "   -> %s\n", remedy))
-        e->n_all = 0;
+        e->full = true;
 }

@@ -65,6 +65,7 @@ struct lt_exam {
     const struct lt_config *config;
     bool used; // on the main listeners
     struct lt_buf *out;
+    bool full;                     // it did not take all
     unsigned findings;             // so far, of all modules
     struct lt_metrics *const *all; // for lt_exam_total()
     unsigned n_all;

@@ -25,11 +25,14 @@ const char *jwt_check_header(struct lt_span entry) {
                  "own";
 }
 
+static char one_of_both(char c) {
+    return lt_ascii_lower((char)(c == '_' ? '-' : c));
+}
+
 // Servers that hand headers on as variables (CGI, WSGI, PHP) make "X-User" and "X_User" the same.
 static bool is_same_name(struct lt_span a, struct lt_span b) {
     for (size_t i = 0; i < a.n && a.n == b.n; i++) {
-        char x = a.p[i] == '_' ? '-' : lt_ascii_lower(a.p[i]), y = b.p[i] == '_' ? '-' : lt_ascii_lower(b.p[i]);
-        if (x != y)
+        if (one_of_both(a.p[i]) != one_of_both(b.p[i]))
             return false;
     }
     return a.n == b.n;

@@ -181,7 +181,7 @@ static void check_client_held(const struct lt_config *config, const struct sessi
     if (head && conf->client_max > head / 4 * 3)
         lt_diag_add(
             diag, "session.client_max: a request with such a cookie is over limits.head; write limits.head = \"%lldk\"",
-            (long long)(conf->client_max / 512 + 1));
+            (long long)conf->client_max / 512 + 1);
     if (conf->on_outage != OUTAGE_REJECT)
         lt_diag_add(diag, "session.on_outage: there is no store that could be away; leave it out, or write \"--store "
                           "redis://host:port/0\"");

@@ -97,7 +97,7 @@ bool lt_jose_kid(struct lt_span token, enum lt_jose_alg alg, char kid[LT_JOSE_KI
     bool ok = is && strlen(is) <= LT_JOSE_KID_MAX && is_for(header, alg) && says(header, "typ", "JWT") &&
               json_object_size(header) == (names[alg].enc ? 4 : 3);
     if (ok)
-        strcpy(kid, is);
+        memcpy(kid, is, strlen(is) + 1);
     json_decref(header);
     return ok;
 }

@@ -22,9 +22,9 @@ bool lt_jose_is_asymmetric(enum lt_jose_alg alg);
 struct lt_jose_key {
     char kid[LT_JOSE_KID_MAX + 1]; // [A-Za-z0-9._-]{1,32}
     enum lt_jose_alg alg;
-    bool makes;                 // false: a public key, which only verifies
-    struct _cjose_jwk_int *jwk; // NULL with EdDSA
-    struct evp_pkey_st *pkey;   // EdDSA, ES256
+    bool makes;               // false: a public key, which only verifies
+    void *jwk;                // cjose_jwk_t; NULL with EdDSA
+    struct evp_pkey_st *pkey; // EdDSA, ES256
 };
 
 // A symmetric key (32 bytes or more with HS256, 32 with A256GCM). False: no memory. The key must be given to lt_jose_key_fini() in any case.

@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_redis_unix};
+static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_redis_unix, NULL};
 
 static const struct lt_store_driver *driver_of(struct lt_span url) {
-    for (unsigned i = 0; i < sizeof drivers / sizeof *drivers; i++)
-        if (lt_span_starts(url, lt_span_cstr(drivers[i]->scheme)))
-            return drivers[i];
+    for (const struct lt_store_driver *const *d = drivers; *d; d++)
+        if (lt_span_starts(url, lt_span_cstr((*d)->scheme)))
+            return *d;
     return NULL;
 }
 
