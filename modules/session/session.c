@@ -134,6 +134,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_STORE_SECONDS] = {"lethe_store_seconds", "One operation of the session store.", LT_HISTOGRAM, NULL},
     [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE,
                    NULL},
+    [M_STORE_EVENTS] = LT_STORE_EVENT_ROWS("lethe_store_events_total"),
 };
 
 static void check(const struct lt_config *config, struct lt_diag *diag) {
@@ -186,6 +187,8 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
         .metrics = services->metrics,
         .seconds_row = M_STORE_SECONDS,
         .breaker_row = M_BREAKER,
+        .events_row = M_STORE_EVENTS,
+        .config = services->config,
     });
     return w->store != NULL;
 }
