@@ -4,6 +4,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(EVENT REQUIRED IMPORTED_TARGET libevent_core libevent_extra)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 # libcjose makes and reads JWE and JWS (all but EdDSA, which OpenSSL does), libjansson their claims.
 pkg_check_modules(JOSE REQUIRED IMPORTED_TARGET cjose jansson)

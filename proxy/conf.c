@@ -2,6 +2,7 @@
 #include "conf.h"
 
 #include "base/log.h"
+#include "store/redis_conf.h"
 
 #define AT(type, field) offsetof(struct type, field)
 
@@ -39,10 +40,11 @@ static const struct lt_option top_options[] = {
      .fallback = "",
      .secret = true,
      .unit = "URL",
-     .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`; or with the "
-            "client, "
-            "without any server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see `jwt.alg`). Empty is "
-            "`sealed`."},
+     .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, "
+            "`redis+sentinel://[user:password@]host:port,host:port/mymaster/db`, "
+            "`redis+cluster://[user:password@]host:port,host:port/` (`rediss` with TLS, see `redis.*`); or with the "
+            "client, without any "
+            "server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see `jwt.alg`). Empty is `sealed`."},
     {.name = "workers",
      .type = LT_OPT_INT,
      .offset = AT(lt_top_conf, workers),
@@ -187,11 +189,13 @@ static const struct lt_option log_options[] = {
 
 #define ROWS(rows) (rows), sizeof(rows) / sizeof *(rows)
 
+// redis.* stands with the driver that reads it.
 const struct lt_option_group lt_core_groups[LT_CORE_GROUPS] = {
     {"", ROWS(top_options), sizeof(struct lt_top_conf), NULL},
     {"timeouts", ROWS(timeouts_options), sizeof(struct lt_timeouts_conf), NULL},
     {"limits", ROWS(limits_options), sizeof(struct lt_limits_conf), NULL},
     {"log", ROWS(log_options), sizeof(struct lt_log_conf), NULL},
+    LT_STORE_REDIS_OPTIONS,
 };
 
 bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, struct lt_core_conf *out) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The core's own options: the top level, timeouts.*, limits.*, log.*.
+// The core's own options: the top level, timeouts.*, limits.*, log.*; and redis.* of the store.
 #pragma once
 
 #include "config/config.h"
@@ -27,7 +27,7 @@ struct lt_log_conf {
 };
 
 // The option groups of the core, for lt_config_load() beside those of the modules.
-enum { LT_CORE_GROUPS = 4 };
+enum { LT_CORE_GROUPS = 5 };
 extern const struct lt_option_group lt_core_groups[LT_CORE_GROUPS];
 
 // What the data plane reads of a loaded configuration, looked up once.

@@ -174,6 +174,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_STORE_SECONDS] = {"lethe_store_seconds", "One operation of the session store.", LT_HISTOGRAM, NULL},
     [M_BREAKER] = {"lethe_store_breaker_open", "1 while the store is not asked because it did not answer.", LT_GAUGE,
                    NULL},
+    [M_STORE_EVENTS] = LT_STORE_EVENT_ROWS("lethe_store_events_total"),
 };
 
 static void check_client_held(const struct lt_config *config, const struct session_conf *conf, struct lt_diag *diag) {
@@ -235,6 +236,8 @@ static struct lt_store *open_store(struct session_worker *w, struct lt_span url)
         .metrics = w->services->metrics,
         .seconds_row = M_STORE_SECONDS,
         .breaker_row = M_BREAKER,
+        .events_row = M_STORE_EVENTS,
+        .config = w->services->config,
     });
 }
 

@@ -51,6 +51,8 @@ enum session_metric {
     M_OUTAGE_ANONYMOUS,
     M_STORE_SECONDS,
     M_BREAKER,
+    M_STORE_EVENTS,
+    M_AFTER_EVENTS = M_STORE_EVENTS + LT_STORE_EVENTS - 1,
     M_COUNT,
 };
 

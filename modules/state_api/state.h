@@ -38,6 +38,8 @@ enum state_metric {
     M_SESSIONS,
     M_SECONDS,
     M_BREAKER,
+    M_STORE_EVENTS,
+    M_AFTER_EVENTS = M_STORE_EVENTS + LT_STORE_EVENTS - 1,
     M_COUNT,
 };
 

@@ -88,6 +88,8 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
         .metrics = services->metrics,
         .seconds_row = M_SECONDS,
         .breaker_row = M_BREAKER,
+        .events_row = M_STORE_EVENTS,
+        .config = config,
     });
     return w->store != NULL;
 }
@@ -219,6 +221,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_SECONDS] = {"lethe_state_api_store_seconds", "One operation of the store for the state API.", LT_HISTOGRAM, NULL},
     [M_BREAKER] = {"lethe_state_api_breaker_open",
                    "1 while the state API does not ask the store because it did not answer.", LT_GAUGE, NULL},
+    [M_STORE_EVENTS] = LT_STORE_EVENT_ROWS("lethe_state_api_store_events_total"),
 };
 
 const struct lt_module lt_module_state_api = {

@@ -4,14 +4,28 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+struct lt_secure {
+    struct lt_tls *tls;
+    struct lt_stream *stream;
+    struct lt_task again; // input that is decrypted already: no event will tell
+};
+
+static void secure_readable(struct lt_stream *s);
 
 static void on_read(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     struct lt_stream *s = arg;
-    s->ops->readable(s);
+    if (UNLIKELY(s->secure != NULL))
+        secure_readable(s);
+    else
+        s->ops->readable(s);
 }
 
 static void on_write(evutil_socket_t fd, short what, void *arg);
@@ -41,6 +55,8 @@ void lt_stream_want_read(struct lt_stream *s, bool want) {
         event_add(&s->read_event, NULL);
     else
         event_del(&s->read_event);
+    if (UNLIKELY(s->secure != NULL) && want && lt_tls_has_more(s->secure->tls))
+        lt_loop_defer(s->loop, &s->secure->again);
 }
 
 void lt_stream_close(struct lt_stream *s) {
@@ -48,14 +64,29 @@ void lt_stream_close(struct lt_stream *s) {
         return;
     lt_stream_want_read(s, false);
     want_write(s, false);
+    if (s->secure) {
+        lt_task_cancel(&s->secure->again);
+        lt_tls_free(s->secure->tls);
+        free(s->secure);
+        s->secure = NULL;
+    }
     close(s->fd);
     s->fd = -1;
     lt_buf_fini(&s->out);
 }
 
+static enum lt_err read_secure(struct lt_stream *s, void *into, size_t size, size_t *got) {
+    enum lt_err e = lt_tls_read(s->secure->tls, into, size, got);
+    if (e == LT_OK && lt_tls_has_more(s->secure->tls))
+        lt_loop_defer(s->loop, &s->secure->again);
+    return e;
+}
+
 enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
     ssize_t n;
     *got = 0;
+    if (UNLIKELY(s->secure != NULL))
+        return read_secure(s, into, size, got);
     do
         n = recv(s->fd, into, size, 0);
     while (n < 0 && errno == EINTR);
@@ -68,8 +99,26 @@ enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t 
     return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
 }
 
+static enum lt_err flush_secure(struct lt_stream *s) {
+    size_t sent = 1;
+    while (s->out.len && sent) {
+        enum lt_err e = lt_tls_write(s->secure->tls, lt_buf_span(&s->out), &sent);
+        if (e != LT_OK)
+            return e;
+        s->sent += sent;
+        lt_buf_consume(&s->out, sent);
+    }
+    if (s->out.len == 0)
+        lt_buf_fini(&s->out);
+    // in a handshake the socket is writable all the time, and it is input that is missing
+    want_write(s, s->out.len && !lt_tls_waits_for_input(s->secure->tls));
+    return LT_OK;
+}
+
 // Sends what is queued. LT_OK: sent, or as much as the kernel takes now.
 static enum lt_err flush(struct lt_stream *s) {
+    if (UNLIKELY(s->secure != NULL))
+        return flush_secure(s);
     while (s->out.len) {
         struct lt_span left = lt_buf_span(&s->out);
         ssize_t n = send(s->fd, left.p, left.n, MSG_NOSIGNAL);
@@ -98,6 +147,29 @@ static void on_write(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+// Input may be what a write waits for.
+static void secure_readable(struct lt_stream *s) {
+    if (s->out.len && lt_tls_waits_for_input(s->secure->tls)) {
+        enum lt_err e = flush_secure(s);
+        if (e != LT_OK) {
+            s->ops->broken(s, e);
+            return;
+        }
+        if (s->out.len == 0) {
+            lt_loop_defer(s->loop, &s->secure->again);
+            s->ops->drained(s); // which may close the stream: what there is to read waits for the end of the turn
+            return;
+        }
+    }
+    s->ops->readable(s);
+}
+
+static void on_again(struct lt_task *t) {
+    struct lt_stream *s = LT_ENTRY(t, struct lt_secure, again)->stream;
+    if (s->reading)
+        s->ops->readable(s);
+}
+
 // Keeps what of the pieces is behind the first `sent` bytes.
 static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsigned n, size_t sent) {
     for (unsigned i = 0; i < n; i++) {
@@ -111,9 +183,20 @@ static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsig
     return LT_OK;
 }
 
+// One record for all pieces.
+static enum lt_err write_secure(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
+    bool under_way = s->out.len;
+    for (unsigned i = 0; i < n; i++)
+        if (!lt_buf_append(&s->out, pieces[i]))
+            return LT_ERR_LIMIT;
+    return under_way || s->corked ? LT_OK : flush_secure(s);
+}
+
 enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
     struct iovec iov[8];
     size_t total = 0;
+    if (UNLIKELY(s->secure != NULL))
+        return write_secure(s, pieces, n);
     if (s->out.len || s->corked)
         return keep(s, pieces, n, 0);
     for (unsigned i = 0; i < n && i < 8; i++) {
@@ -151,12 +234,14 @@ enum lt_err lt_stream_uncork(struct lt_stream *s) {
     if (s->writing)
         return LT_OK; // on its way already
     enum lt_err e = flush(s);
-    if (e == LT_OK && s->out.len)
+    if (e == LT_OK && s->out.len && !s->secure)
         want_write(s, true);
     return e;
 }
 
 void lt_stream_shutdown(struct lt_stream *s) {
+    if (UNLIKELY(s->secure != NULL))
+        lt_tls_shutdown(s->secure->tls);
     shutdown(s->fd, SHUT_WR);
 }
 
@@ -188,4 +273,21 @@ enum lt_err lt_stream_connected(struct lt_stream *s) {
 
 void lt_stream_await_connect(struct lt_stream *s) {
     want_write(s, true);
+}
+
+bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name) {
+    struct lt_secure *secure = malloc(sizeof *secure);
+    struct lt_tls *tls = secure ? lt_tls_client(c, s->fd, name) : NULL;
+    if (!tls) {
+        free(secure);
+        return false;
+    }
+    *secure = (struct lt_secure){.tls = tls, .stream = s};
+    lt_task_init(&secure->again, on_again);
+    s->secure = secure;
+    return true;
+}
+
+const char *lt_stream_why(const struct lt_stream *s) {
+    return s->secure ? lt_tls_why(s->secure->tls) : "";
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // A non-blocking connected socket. Reads when told there is something; writes at once and waits for writability only
-// after the kernel's buffer was full (DESIGN section 7: one recv and one writev a direction, no epoll_ctl churn).
+// after the kernel's buffer was full (DESIGN section 7: one recv and one writev a direction, no epoll_ctl churn). With TLS
+// (lt_stream_secure) everything is the same for its owner, but that `sent` counts bytes before encryption.
 #pragma once
 
 #include "base/buf.h"
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <sys/uio.h>
 
 struct lt_stream;
+struct lt_secure; // what a stream with TLS has beside
 
 struct lt_stream_ops {
     // There is something to read, or the peer ended or broke the connection: lt_stream_read() tells.
@@ -27,9 +30,10 @@ struct lt_stream {
     bool reading, writing; // events registered
     bool corked;           // writes are only collected
     struct event read_event, write_event;
-    struct lt_buf out; // what the kernel has not taken yet
-    uint64_t sent;     // bytes that it has taken
-    uint64_t taken;    // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_buf out;        // what the kernel has not taken yet
+    uint64_t sent;            // bytes that it has taken
+    uint64_t taken;           // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_secure *secure; // NULL: plain
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
@@ -75,3 +79,10 @@ enum lt_err lt_stream_connected(struct lt_stream *s);
 
 // Asks for `drained` once the connection is decided.
 void lt_stream_await_connect(struct lt_stream *s);
+
+// From here on the connected stream speaks TLS, as a client that expects `name` (see lt_tls_client); before the first read or write,
+// and with lt_stream_want_read() on until the first write is through. False: no memory.
+bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name);
+
+// Why TLS failed, after LT_ERR_PROTOCOL from a stream; else "". Valid until lt_stream_close().
+const char *lt_stream_why(const struct lt_stream *s);

@@ -21,11 +21,17 @@ struct lt_store {
     struct lt_loop *loop;
     int64_t timeout;
     struct lt_metrics *metrics;
-    unsigned seconds_row, breaker_row;
+    unsigned seconds_row, breaker_row, events_row;
     char prefix[LT_STORE_PREFIX_MAX + 1];
 };
+
+// For the counters of the options' `events_row`.
+void lt_store_count(struct lt_store *s, enum lt_store_event e, uint64_t n);
+
+// The breaker has opened, or closed: counts it, and sets the gauge by what breaker_is_open() says now.
+void lt_store_breaker(struct lt_store *s, bool opened);
 
 // op->result is set: counts the time and tells the caller.
 void lt_store_finish(struct lt_store_op *op);
 
-extern const struct lt_store_driver lt_store_redis, lt_store_redis_unix;
+extern const struct lt_store_driver lt_store_redis;

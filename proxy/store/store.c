@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_redis_unix, NULL};
+static const struct lt_store_driver *const drivers[] = {&lt_store_redis, NULL};
 
 static const struct lt_store_driver *driver_of(struct lt_span url) {
     for (const struct lt_store_driver *const *d = drivers; *d; d++)
@@ -34,7 +34,8 @@ const char *lt_store_check(struct lt_span url) {
     if (lt_store_is_client_held(url))
         return NULL;
     return driver ? driver->check(url)
-                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", or \"sealed\" or \"jwt\" for a cookie";
+                  : "write \"redis://host:6379/0\" (\"rediss://\" with TLS), \"redis+unix:///path?db=0\", or "
+                    "\"sealed\" or \"jwt\" for a cookie";
 }
 
 struct lt_store *lt_store_new(const struct lt_store_options *o) {
@@ -48,6 +49,7 @@ struct lt_store *lt_store_new(const struct lt_store_options *o) {
     s->metrics = o->metrics;
     s->seconds_row = o->seconds_row;
     s->breaker_row = o->breaker_row;
+    s->events_row = o->events_row;
     snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)o->prefix.n, o->prefix.p);
     return s;
 }
@@ -81,6 +83,16 @@ void lt_store_submit(struct lt_store *s, struct lt_store_op *op) {
     op->store = s;
     op->began = lt_clock_mono();
     s->driver->submit(s, op);
+}
+
+void lt_store_count(struct lt_store *s, enum lt_store_event e, uint64_t n) {
+    if (s->events_row)
+        lt_metric_add(s->metrics, s->events_row + e, (int64_t)n);
+}
+
+void lt_store_breaker(struct lt_store *s, bool opened) {
+    lt_store_count(s, opened ? LT_STORE_BREAKER_OPENED : LT_STORE_BREAKER_CLOSED, 1);
+    lt_metric_set(s->metrics, s->breaker_row, s->driver->breaker_is_open(s));
 }
 
 void lt_store_finish(struct lt_store_op *op) {

@@ -71,6 +71,21 @@ struct lt_store_op {
     _Alignas(max_align_t) unsigned char driver[LT_STORE_DRIVER_ROOM]; // the driver's own, while it runs
 };
 
+// What a store counts, in rows of the module that opens it: [M_FIRST] = LT_STORE_EVENT_ROWS("lethe_store_events_total") has this order.
+enum lt_store_event {
+    LT_STORE_BREAKER_OPENED,
+    LT_STORE_BREAKER_CLOSED,
+    LT_STORE_FULL,    // an operation failed because the store has no memory left
+    LT_STORE_EVICTED, // keys that the store threw away to have memory
+    LT_STORE_EVENTS,
+};
+
+#define LT_STORE_EVENT_ROW(name, event)                                                                                \
+    { name, "What happened to the store of sessions.", LT_COUNTER, "event=\"" event "\"" }
+#define LT_STORE_EVENT_ROWS(name)                                                                                      \
+    LT_STORE_EVENT_ROW(name, "breaker_opened"), LT_STORE_EVENT_ROW(name, "breaker_closed"),                            \
+        LT_STORE_EVENT_ROW(name, "full"), LT_STORE_EVENT_ROW(name, "evicted")
+
 struct lt_store_options {
     struct lt_loop *loop;
     struct lt_span url;    // as in the option `store`, one that lt_store_check() has passed
@@ -78,6 +93,8 @@ struct lt_store_options {
     int64_t timeout;       // ms an operation, connecting included
     struct lt_metrics *metrics;
     unsigned seconds_row, breaker_row; // of `metrics`: a histogram of all operations' times; a gauge
+    unsigned events_row;               // the first of LT_STORE_EVENTS counters; 0: none
+    const struct lt_config *config;    // for a driver's own options; NULL: their defaults
 };
 
 // Is the record kept by the client itself (no store at all: "sealed", "jwt")? `url`: the option `store`.

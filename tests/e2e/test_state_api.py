@@ -215,7 +215,7 @@ def test_another_key_ring_cannot_open(redis, apis, tmp_path):
         api = Api(path)
         status, fields, _ = api.ask("GET", "/v1/sessions/sealed")
         assert (status, fields["X-Lethe-Error"]) == (503, "session_unreadable")
-        assert other.events("blob_unreadable")
+        assert wait_for(lambda: other.events("blob_unreadable"), 10)
         api.close()
 
 
@@ -232,8 +232,8 @@ def test_adapters_are_noted_once(apis):
     for _ in range(3):
         assert one.status("POST", "/v1/adapters/node", Lethe_Store="express-session MemoryStore", Lethe_Status="hooked") == 204
     one.status("POST", "/v1/adapters/node", Lethe_Store="koa-session", Lethe_Status="failed", Lethe_Detail="keeps its sessions in cookies")
+    (failed,) = wait_for(lambda: lethe.events("adapter_failed"), 10)
     assert len(lethe.events("adapter_hooked")) == 1
-    (failed,) = lethe.events("adapter_failed")
     assert failed["why"] == "keeps its sessions in cookies"
     assert lethe.metrics().get("lethe_adapters_total", status="hooked") == 3
 
@@ -252,7 +252,7 @@ def test_peers_of_other_users(redis, short_dir):
         assert "PermissionError" in answer().stderr
     with start(redis, f"unix:{path}", **{"state_api.allow_uids": "12345"}) as lethe:
         assert "403" in answer().stdout
-        assert lethe.events("state_api_refused")[0]["uid"] == "33"
+        assert wait_for(lambda: lethe.events("state_api_refused"), 10)[0]["uid"] == "33"
     with start(redis, f"unix:{path}", **{"state_api.allow_uids": "33"}):
         assert "404" in answer().stdout
 

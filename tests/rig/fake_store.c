@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/rig/fake_store.h"
 
-#include "net/redis.h"
+#include "net/redis_url.h"
 #include "store/driver.h"
 
 #include <stdio.h>
@@ -231,7 +231,7 @@ static void submit(struct lt_store *s, struct lt_store_op *op) {
 
 static const char *check(struct lt_span url) {
     struct lt_arena arena;
-    struct lt_redis_options ignored;
+    struct lt_redis_place ignored;
     const char *error = NULL;
     lt_arena_init(&arena, 16384);
     bool ok = lt_redis_url(url, &arena, &ignored, &error);
@@ -254,16 +254,7 @@ static bool breaker_is_open(const struct lt_store *s) {
 }
 
 const struct lt_store_driver lt_store_redis = {
-    .scheme = "redis://",
-    .check = check,
-    .open = open_store,
-    .close = close_store,
-    .submit = submit,
-    .breaker_is_open = breaker_is_open,
-};
-
-const struct lt_store_driver lt_store_redis_unix = {
-    .scheme = "redis+unix://",
+    .scheme = "redis",
     .check = check,
     .open = open_store,
     .close = close_store,

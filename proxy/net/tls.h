@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// TLS of a client, non-blocking, on a connected socket: OpenSSL reads and writes the descriptor itself, so there is no copy of ours
+// in between. Used by stream.c alone; everybody else gives a context to lt_stream_secure().
+//
+// The peer is always verified: its chain against the CA, its name or address against the certificate. There is no way to turn that off.
+#pragma once
+
+#include "base/err.h"
+#include "base/span.h"
+
+struct lt_tls_context; // what the connections to one service share: CA, certificate, key
+struct lt_tls;         // one connection's
+
+// Paths of PEM files, NUL-terminated. Empty: the system's authorities, no certificate of our own. `key` without `cert` is an error.
+struct lt_tls_files {
+    struct lt_span ca, cert, key;
+};
+
+// Which of the files is wrong.
+enum lt_tls_file { LT_TLS_NONE, LT_TLS_CA, LT_TLS_CERT, LT_TLS_KEY };
+
+// Reads the files. NULL: *wrong is the file that is to blame (NONE: no memory) and `why` says what to do about it.
+struct lt_tls_context *lt_tls_context_new(const struct lt_tls_files *f, enum lt_tls_file *wrong, const char **why);
+void lt_tls_context_free(struct lt_tls_context *c);
+
+// The client's side on `fd`, which stays the caller's. `name`: sent as SNI and looked for in the certificate; an address (v4 or v6,
+// without brackets) is looked for as such and not sent (RFC 6066 section 3). NULL: no memory, or the name is too long.
+struct lt_tls *lt_tls_client(struct lt_tls_context *c, int fd, struct lt_span name);
+
+// Says goodbye (close_notify) if that goes at once.
+void lt_tls_free(struct lt_tls *t);
+
+// As lt_stream_read(). The first read or write begins the handshake, each further one carries it on.
+enum lt_err lt_tls_read(struct lt_tls *t, void *into, size_t size, size_t *got);
+
+// Takes `*sent` bytes of `s`; 0: none now. What was not taken must come again, at any place in memory.
+enum lt_err lt_tls_write(struct lt_tls *t, struct lt_span s, size_t *sent);
+
+// Did the last write stop because input is needed first (the handshake)?
+bool lt_tls_waits_for_input(const struct lt_tls *t);
+
+// Are there decrypted bytes that no event of the descriptor will tell of?
+bool lt_tls_has_more(const struct lt_tls *t);
+
+// After LT_ERR_PROTOCOL: what was wrong, for a person ("certificate has expired", "tlsv13 alert certificate required"); else "".
+const char *lt_tls_why(const struct lt_tls *t);
+
+// Ends the sending side (close_notify).
+void lt_tls_shutdown(struct lt_tls *t);
