@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "doctor.h"
 #include "modules/modules.h"
+#include "modules/session/command.h"
 #include "process.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ static struct {
     struct lt_option_group groups[GROUPS_MAX];
     unsigned n_groups;
     unsigned n_modules;
+    bool for_tool; // not run: the store is all that is asked for
 } program;
 
 static void collect_groups(void) {
@@ -71,12 +73,15 @@ static struct lt_snapshot *load(void) {
     s->references = 1;
     s->modules = lt_modules;
     s->n_modules = program.n_modules;
-    struct lt_config_input in = {
-        .path = program.path, .environment = environ, .flags = program.flags, .n_flags = program.n_flags};
+    struct lt_config_input in = {.path = program.path,
+                                 .environment = environ,
+                                 .flags = program.flags,
+                                 .n_flags = program.n_flags,
+                                 .for_tool = program.for_tool};
     bool ok = lt_config_load(&s->config, program.groups, program.n_groups, &in, &diag);
     if (ok && !lt_core_conf_of(&s->config, &s->config.arena, &s->core))
         lt_diag_add(&diag, "no memory");
-    for (const struct lt_module *const *m = lt_modules; ok && *m; m++)
+    for (const struct lt_module *const *m = lt_modules; ok && !program.for_tool && *m; m++)
         if ((*m)->check)
             (*m)->check(&s->config, &diag);
     report(&diag);
@@ -140,6 +145,51 @@ static int command_doctor(void) {
     return code;
 }
 
+// The operand and the flags of its own are taken out of what is left for the configuration.
+static bool session_arguments(struct session_command *command) {
+    static const char *const verbs[] = {"list", "show", "revoke"};
+    unsigned kept = 0;
+    int verb = -1;
+    for (unsigned i = 0; i < program.n_flags; i++) {
+        char *arg = program.flags[i];
+        bool more = i + 1 < program.n_flags;
+        if (verb < 0) {
+            for (int v = 0; v < 3; v++)
+                verb = strcmp(arg, verbs[v]) == 0 ? v : verb;
+            if (verb < 0)
+                return false;
+        } else if (strcmp(arg, "--all") == 0) {
+            command->all = true;
+        } else if (strcmp(arg, "--token") == 0 && more) {
+            command->token = program.flags[++i];
+        } else if (strcmp(arg, "--cookie") == 0 && more) {
+            command->cookie = program.flags[++i];
+        } else if (arg[0] != '-' && i == 1) {
+            command->hash = arg;
+        } else {
+            program.flags[kept++] = arg;
+        }
+    }
+    program.n_flags = kept;
+    command->verb = (enum session_verb)verb;
+    return verb >= 0;
+}
+
+static int command_session(void) {
+    struct session_command command = {.hash = NULL};
+    if (!session_arguments(&command)) {
+        fprintf(stderr, "lethe: session: write \"list\", \"show HASH\" or \"revoke HASH\" (or --token TOKEN, --cookie "
+                        "NAME=VALUE, --all), and "
+                        "--store as the replicas have it\n");
+        return EXIT_CONFIG;
+    }
+    program.for_tool = true;
+    struct lt_snapshot *s = load();
+    int code = s ? session_command_run(&s->config, &command) : EXIT_CONFIG;
+    lt_snapshot_put(s);
+    return code;
+}
+
 static int no_random(void) {
     fprintf(stderr, "lethe: keygen: the system gives no random bytes\n");
     return 1;
@@ -191,6 +241,8 @@ static const struct command {
     {"check", "read the configuration, report everything that is wrong with it", command_check},
     {"config", "print the effective values and where each came from", command_config},
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
+    {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
+     command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
     {"reference", "print the reference of all options (Markdown)", command_reference},
     {"version", "print the version", command_version},

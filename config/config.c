@@ -335,7 +335,7 @@ bool lt_config_load(struct lt_config *c, const struct lt_option_group *groups, u
     load_environment(&l, in->environment);
     for (unsigned i = 0; i < in->n_flags; i++)
         load_flag(&l, in->flags, in->n_flags, &i);
-    if (diag->n == before)
+    if (diag->n == before && !in->for_tool)
         check_required(&l);
     for (unsigned g = 0; diag->n == before && g < n; g++)
         if (groups[g].check && !groups[g].check(c->values[g], diag))

@@ -23,6 +23,7 @@ struct lt_config_input {
     char *const *environment; // like environ; every LETHE_* that is no option is a finding; NULL: none
     char *const *flags; // "--name=value", "--name", "value" … (a bool flag may stand alone); "--config"/-c is taken out before
     unsigned n_flags;
+    bool for_tool; // what is required to run may be missing
 };
 
 // Fills `c`. False: diag holds at least one finding; c must still be given to lt_config_fini(). An unknown option names the nearest known

@@ -75,6 +75,14 @@ static struct lt_store *store_of(const struct session_worker *w) {
     return w->store ? w->store : w->revocations;
 }
 
+// By which an operator finds the session of an application's cookie; made anew when the jar may have changed.
+static void set_tag(const struct lt_call *c, const struct lt_record *r, struct lt_store_op *op) {
+    const struct session_conf *conf = session_conf(c);
+    for (unsigned i = 0; i < r->n_cookies && !op->tag[0]; i++)
+        if (cookie_kind(r->cookies[i].name, &conf->cookies) != COOKIE_REISSUED)
+            lt_secret_hash(r->cookies[i].value, "tag", conf->prefix, op->tag);
+}
+
 enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const struct token_name *name,
                            const struct lt_record *record, int64_t expires, lt_hook_fn *then) {
     struct session_call *st = c->state;
@@ -83,6 +91,8 @@ enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const str
     struct lt_store_op *op = st->op = make(c, kind, name);
     if (!op || (record && !session_seal(w, name, record, &op->data)))
         return lt_call_fail(c, 503, "memory");
+    if (kind == LT_STORE_CREATE || (kind == LT_STORE_SAVE && ((struct session_call *)c->state)->changes.n))
+        set_tag(c, record, op);
     op->expires = expires;
     op->release = kind == LT_STORE_SAVE;
     op->condition = kind == LT_STORE_PUT ? LT_STORE_IF_ABSENT : LT_STORE_ALWAYS;

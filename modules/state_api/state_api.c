@@ -8,6 +8,7 @@
 #include "modules/state_api/state.h"
 #include "net/address.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 static const char *const profiles[] = {"",       "generic", "express", "koa",   "fastify", "cherrypy",
@@ -80,10 +81,12 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
     w->idle_ttl = lt_config_number(config, "session.idle_ttl");
     w->absolute_ttl = lt_config_number(config, "session.absolute_ttl");
     w->lock_ttl = lt_config_number(config, "session.lock_ttl");
+    char apart[LT_STORE_PREFIX_MAX + 1]; // from the clients' sessions, for an operator who lists those
+    snprintf(apart, sizeof apart, "%.*s:blob", (int)w->prefix.n, w->prefix.p);
     w->store = lt_store_new(&(struct lt_store_options){
         .loop = services->loop,
         .url = lt_config_text(config, "store"),
-        .prefix = w->prefix,
+        .prefix = lt_span_cstr(apart),
         .timeout = lt_config_number(config, "session.store_timeout"),
         .metrics = services->metrics,
         .seconds_row = M_SECONDS,

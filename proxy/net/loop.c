@@ -77,6 +77,7 @@ void lt_loop_run(struct lt_loop *l) {
         event_base_loop(l->base, flags);
         run_tasks(l);
     }
+    l->stopped = false; // it may be run again
 }
 
 void lt_loop_settle(struct lt_loop *l) {

@@ -14,6 +14,7 @@ struct lt_store_driver {
     // Runs one operation and ends it with lt_store_finish(), exactly once, never from inside.
     void (*submit)(struct lt_store *s, struct lt_store_op *op);
     bool (*breaker_is_open)(const struct lt_store *s);
+    void (*scan)(struct lt_store *s, struct lt_store_scan *scan); // NULL: it cannot list what it has
 };
 
 struct lt_store {

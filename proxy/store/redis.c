@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions in Redis. A record is a hash  <prefix>:{<token's hash>}  with the fields
 //   d  the sealed record; empty is a tombstone      e  its absolute end, wall ms
-//   f  the last fence that was given out, or without locks the version
+//   f  the last fence that was given out, or without locks the version      a  the tag, if there is one
 // and a lock  <prefix>:{<token's hash>}:lock  whose value is its owner. The braces keep both in one slot of a cluster.
 // Every operation is one script and one round trip, and may be repeated without harm when an answer was lost.
 //
@@ -17,6 +17,7 @@
 #include "net/redis_cluster.h"
 #include "net/redis_sentinel.h"
 #include "store/redis_conf.h"
+#include "store/redis_scan.h"
 #include "store/redis_scripts.h"
 #include "store/redis_watch.h"
 
@@ -91,7 +92,7 @@ static void send_op(struct lt_store_op *op, struct lt_redis *node) {
     static const struct lt_span conditions[] = {{"0", 1}, {"1", 1}, {"2", 1}};
     bool both = needs_lock(op);
     unsigned n_args = 0;
-    struct lt_span args[14];
+    struct lt_span args[15];
     args[n_args++] = command->whole_script ? LT_S("EVAL") : LT_S("EVALSHA");
     args[n_args++] = command->whole_script ? redis_script(op->kind) : lt_span(s->digests[op->kind], REDIS_DIGEST);
     args[n_args++] = both ? LT_S("2") : LT_S("1");
@@ -107,6 +108,7 @@ static void send_op(struct lt_store_op *op, struct lt_redis *node) {
     args[n_args++] = number(texts[4], sizeof texts[4], (int64_t)op->fence);
     args[n_args++] = op->release ? LT_S("1") : LT_S("0");
     args[n_args++] = conditions[op->condition];
+    args[n_args++] = lt_span_cstr(op->tag);
     lt_redis_send(node, &command->call, args, n_args);
 }
 
@@ -292,6 +294,10 @@ static struct lt_redis *nth(struct lt_store *s, unsigned i) {
     return i == 0 ? r->one : NULL;
 }
 
+static void scan(struct lt_store *s, struct lt_store_scan *scan) {
+    redis_scan_begin(s, scan, nth);
+}
+
 static bool connect_to(struct redis_store *s, const struct lt_store_options *o) {
     const struct lt_redis_place *place = &s->place;
     const struct redis_conf *conf = o->config ? lt_config_group(o->config, "redis") : NULL;
@@ -375,4 +381,5 @@ const struct lt_store_driver lt_store_redis = {
     .close = close_store,
     .submit = submit,
     .breaker_is_open = breaker_is_open,
+    .scan = scan,
 };

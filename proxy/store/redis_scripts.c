@@ -21,24 +21,28 @@ static const char load_script[] =
     "if redis.call('PTTL', KEYS[1]) < ttl * 0.95 then redis.call('PEXPIRE', KEYS[1], ttl) end\n"
     "return {'ok', v[1], fence}\n";
 
-// ARGV: owner lease ttl now data expires
+// ARGV: owner lease ttl now data expires fence release condition tag
 static const char create_script[] =
     "redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', ARGV[6], 'f', 1)\n"
+    "if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'a', ARGV[10]) end\n"
     "redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))))\n"
     "if ARGV[2] ~= '0' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end\n"
     "return {'ok', '', 1}\n";
 
-// ARGV: owner lease ttl now data expires fence release. With a lease the fence must be the newest; without, it is the version that
+// ARGV: owner lease ttl now data expires fence release condition tag. The absolute end only comes nearer (that of an old token, after a
+// rotation). With a lease the fence must be the newest; without, it is the version that
 // was loaded: who wrote in between wins, and the caller loads again.
 static const char save_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'f')\n"
+    "local v = redis.call('HMGET', KEYS[1], 'd', 'f', 'e')\n"
     "if v[1] == '' then return {'ended'} end\n"
     "local newest, fence = tonumber(v[2] or ARGV[7]), tonumber(ARGV[7])\n"
     "if newest > fence or (ARGV[2] == '0' and newest ~= fence) then return {'fenced'} end\n"
     "if ARGV[2] == '0' then newest = newest + 1 end\n"
-    "local ttl = math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))\n"
+    "local expires = math.min(tonumber(ARGV[6]), tonumber(v[3] or ARGV[6]))\n"
+    "local ttl = math.min(tonumber(ARGV[3]), expires - tonumber(ARGV[4]))\n"
     "if ttl <= 0 then redis.call('DEL', KEYS[1]) else\n"
-    "  redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', ARGV[6], 'f', newest)\n"
+    "  redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', string.format('%.0f', expires), 'f', newest)\n"
+    "  if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'a', ARGV[10]) end\n"
     "  redis.call('PEXPIRE', KEYS[1], ttl)\n"
     "end\n"
     "if ARGV[8] == '1' and redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"

@@ -102,6 +102,13 @@ void lt_store_finish(struct lt_store_op *op) {
     op->done(op);
 }
 
+bool lt_store_scan(struct lt_store *s, struct lt_store_scan *scan) {
+    scan->store = s;
+    if (s->driver->scan)
+        s->driver->scan(s, scan);
+    return s->driver->scan != NULL;
+}
+
 // --- alone ---
 
 static void on_gone(struct lt_task *t) {

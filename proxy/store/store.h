@@ -26,9 +26,9 @@ enum lt_store_result {
 enum lt_store_kind {
     LT_STORE_LOAD,   // reads, slides the idle limit, takes the lock when `lease` is set
     LT_STORE_CREATE, // writes a new record, locked when `lease` is set
-    LT_STORE_SAVE, // writes, unless a newer `fence` was given out (without `lease`: unless anybody wrote since LOAD); gives the lock
+    LT_STORE_SAVE, // writes (the absolute end never moves away), unless a newer `fence` was given out (without `lease`: unless anybody wrote since LOAD); gives the lock
                    // back when `release`
-    LT_STORE_PUT, // writes over whatever is there but a tombstone: for callers without a lock of ours. See `condition`
+    LT_STORE_PUT,  // writes over whatever is there but a tombstone: for callers without a lock of ours. See `condition`
     LT_STORE_TOUCH,   // slides the idle limit, and no more
     LT_STORE_END,     // leaves a tombstone for `ttl`, whoever holds the lock; gives ours back
     LT_STORE_EXPIRE,  // brings the record's absolute end forward to `expires`
@@ -45,13 +45,14 @@ enum lt_store_condition {
     LT_STORE_IF_VERSION, // its number is `fence`
 };
 
-enum { LT_STORE_OWNER = 32, LT_STORE_DATA_MAX = 64 << 20, LT_STORE_PREFIX_MAX = 48, LT_STORE_DRIVER_ROOM = 160 };
+enum { LT_STORE_OWNER = 32, LT_STORE_DATA_MAX = 64 << 20, LT_STORE_PREFIX_MAX = 56, LT_STORE_DRIVER_ROOM = 160 };
 
 struct lt_store;
 
 struct lt_store_op {
     enum lt_store_kind kind;
     char hash[LT_TOKEN_HASH_TEXT + 1];
+    char tag[LT_TOKEN_HASH_TEXT + 1]; // CREATE, SAVE: what an operator may look for (a keyed hash); "": stays as it is
     char owner[LT_STORE_OWNER + 1]; // of the lock: random, one an exchange. PUT: when set, only while it holds the lock; else BUSY
     int64_t lease;                  // ms; 0: without lock
     uint64_t fence; // SAVE: the one that LOAD or CREATE gave. After LOAD, CREATE, PUT: the record's number
@@ -121,6 +122,26 @@ void lt_store_op_free(struct lt_store_op *op);
 
 // `op->done` must be set. The op may be submitted again from there.
 void lt_store_submit(struct lt_store *s, struct lt_store_op *op);
+
+// --- for an operator's tools, never on a request's path ---
+
+struct lt_store_row {
+    char hash[LT_TOKEN_HASH_TEXT + 1], tag[LT_TOKEN_HASH_TEXT + 1];
+    int64_t ttl;     // ms that it may idle from now on
+    int64_t expires; // wall ms, its absolute end; 0: a tombstone
+    size_t size;     // of the sealed record; 0: a tombstone
+    bool locked;
+};
+
+struct lt_store_scan {
+    void (*found)(struct lt_store_scan *scan, const struct lt_store_row *row);
+    void (*done)(struct lt_store_scan *scan, enum lt_store_result r); // OK: that was all; else DOWN
+    struct lt_store *store;                                           // private
+};
+
+// Goes through all records of the store's prefix, each at least once. False: this kind of store cannot list what it has. Calls back
+// from the loop; may call back at once.
+bool lt_store_scan(struct lt_store *s, struct lt_store_scan *scan);
 
 // Nobody waits for this operation any more, which is running or is about to be submitted: it goes on alone, a lock that it gets is
 // given back, and then it is freed; behind that, at the end of a loop turn, `gone(user)` is called.
