@@ -173,8 +173,9 @@ static void on_drained(struct lt_stream *s) {
     }
     r->state = LT_REDIS_GREETING;
     lt_stream_want_read(s, true);
-    if (!lt_redis_greet(r))
-        connection_failed(r, LT_ERR_IO);
+    e = lt_redis_greet(r);
+    if (e != LT_OK)
+        connection_failed(r, e);
 }
 
 void lt_redis_serve(struct lt_redis *r) {

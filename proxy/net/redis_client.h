@@ -58,7 +58,7 @@ void lt_redis_serve(struct lt_redis *r);
 // --- redis_greet.c ---
 
 // Writes AUTH, SELECT, ROLE as far as they are asked for, and PING: only an answered one proves that somebody is there.
-bool lt_redis_greet(struct lt_redis *r);
+enum lt_err lt_redis_greet(struct lt_redis *r);
 
 // One answer to the greeting; the last one makes the client serve. False: nothing can be done on this connection.
 bool lt_redis_greeted(struct lt_redis *r, const redisReply *reply);

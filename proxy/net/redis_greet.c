@@ -11,7 +11,7 @@ static bool say(struct lt_redis *r, struct lt_buf *out, enum lt_redis_greeting e
     return lt_redis_format(out, args, n);
 }
 
-bool lt_redis_greet(struct lt_redis *r) {
+enum lt_err lt_redis_greet(struct lt_redis *r) {
     struct lt_redis_options *o = &r->options;
     struct lt_buf out;
     bool ok = true;
@@ -31,9 +31,9 @@ bool lt_redis_greet(struct lt_redis *r) {
         ok = ok && say(r, &out, LT_REDIS_ROLE, &LT_S("ROLE"), 1);
     ok = ok && say(r, &out, LT_REDIS_ANY, &LT_S("PING"), 1);
     struct lt_span text = lt_buf_span(&out);
-    ok = ok && lt_stream_write(&r->stream, &text, 1) == LT_OK;
+    enum lt_err e = ok ? lt_stream_write(&r->stream, &text, 1) : LT_ERR_LIMIT;
     lt_buf_fini(&out);
-    return ok;
+    return e;
 }
 
 static bool is_master(const redisReply *reply) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // All sentinels are asked at once. What more than half of them say counts as soon as they have said it; when the others do not
 // answer, what most of those say that do: one sentinel alone must be enough to find the master when nothing is wrong with it.
+//
+// A fail-over that is ordered (SENTINEL FAILOVER) promotes a replica while the old master still takes writes, which are lost. The
+// sentinels announce it a tick (100 ms) before: from then on to the switch nothing is sent to the old master.
 #include "net/redis_sentinel.h"
 
 #include "base/clock.h"
@@ -10,7 +13,7 @@
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 
-enum { POLL_MS = 10000, TIMEOUT_MIN_MS = 50 };
+enum { POLL_MS = 10000, PAUSE_MS = 10000, TIMEOUT_MIN_MS = 50 };
 
 struct sentinel {
     struct lt_redis_sentinel *all;
@@ -29,6 +32,7 @@ struct lt_redis_sentinel {
     unsigned n, open; // open: queries under way
     bool decided;     // this round
     bool logged;      // that nobody knows
+    int64_t paused;   // until then (mono ms) the old master is not to be used
     struct lt_timer poll;
     unsigned seed;
     char name[128];
@@ -59,6 +63,10 @@ static void decide(struct lt_redis_sentinel *s) {
     if (s->decided || (s->open && votes * 2 <= s->n))
         return;
     s->decided = true;
+    if (s->paused > lt_clock_mono() && strcmp(address, lt_redis_address(s->master)) == 0) {
+        lt_redis_located(s->master, lt_span("", 0));
+        return;
+    }
     if (!*address && !s->logged)
         LT_LOG(LT_LOG_WARN, "sentinel_knows_no_master", lt_fs("master", s->name),
                lt_fs("do", "see that the sentinels run, and that they watch a master of this name"));
@@ -118,18 +126,37 @@ static void happened(struct lt_redis_owner *o, struct lt_redis *r, enum lt_redis
         s->forwards->happened(s->forwards, r, e);
 }
 
-// --- +switch-master ---
+// --- what the sentinels say by themselves ---
 
-// "mymaster 127.0.0.1 6379 127.0.0.1 6380": whoever said it, the sentinels are asked.
+static const char *const channels[] = {"+switch-master", "+failover-state-send-slaveof-noone",
+                                       "-failover-abort-slave-timeout"};
+enum { SWITCHED, PROMOTES, ABORTED, CHANNELS };
+
+// "mymaster 127.0.0.1 6379 127.0.0.1 6380", or "slave 127.0.0.1:6380 127.0.0.1 6380 @ mymaster 127.0.0.1 6379".
+static bool is_ours(const struct lt_redis_sentinel *s, const char *text) {
+    const char *at = strstr(text, " @ ");
+    struct lt_span name = lt_span_cstr(at ? at + 3 : text);
+    name.n = lt_span_find(name, ' ');
+    return lt_span_eq(name, lt_span_cstr(s->name));
+}
+
+// ["message", channel, text]. Whoever said that the master is another one: all of them are asked.
 static void pushed(struct lt_redis_owner *o, struct lt_redis *r, const redisReply *message) {
     struct lt_redis_sentinel *s = LT_ENTRY(o, struct sentinel, listens)->all;
+    unsigned channel = 0;
     (void)r;
-    if (message->type != REDIS_REPLY_ARRAY || message->elements != 3 || message->element[2]->type != REDIS_REPLY_STRING)
+    if (message->type != REDIS_REPLY_ARRAY || message->elements != 3 || message->element[1]->type != REDIS_REPLY_STRING ||
+        message->element[2]->type != REDIS_REPLY_STRING || !is_ours(s, message->element[2]->str))
         return;
-    struct lt_span text = lt_span(message->element[2]->str, message->element[2]->len);
-    size_t blank = lt_span_find(text, ' ');
-    if (lt_span_eq(lt_span(text.p, blank), lt_span_cstr(s->name)))
+    while (channel < CHANNELS && strcmp(message->element[1]->str, channels[channel]) != 0)
+        channel++;
+    if (channel == PROMOTES) {
+        s->paused = lt_clock_mono() + PAUSE_MS;
+        lt_redis_move(s->master);
+    } else {
+        s->paused = 0;
         query_all(s);
+    }
 }
 
 // The answer is a confirmation, or a message that came before it.
@@ -141,10 +168,13 @@ static void on_subscribed(struct lt_redis_call *call, enum lt_err e, const redis
 }
 
 static void subscribe(struct sentinel *one) {
-    struct lt_span args[] = {LT_S("SUBSCRIBE"), LT_S("+switch-master")};
+    struct lt_span args[1 + CHANNELS] = {LT_S("SUBSCRIBE")};
+    for (unsigned i = 0; i < CHANNELS; i++)
+        args[1 + i] = lt_span_cstr(channels[i]);
     lt_redis_cancel(&one->subscribe);
     one->subscribe = (struct lt_redis_call){.done = on_subscribed};
-    lt_redis_send(one->listen, &one->subscribe, args, 2);
+    lt_redis_send(one->listen, &one->subscribe, args,
+                  1 + CHANNELS); // a confirmation a channel: the second and third are pushed
 }
 
 static void listen_happened(struct lt_redis_owner *o, struct lt_redis *r, enum lt_redis_event e) {

@@ -84,5 +84,5 @@ void lt_stream_await_connect(struct lt_stream *s);
 // and with lt_stream_want_read() on until the first write is through. False: no memory.
 bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name);
 
-// Why TLS failed, after LT_ERR_PROTOCOL from a stream; else "". Valid until lt_stream_close().
+// Why TLS failed (lt_tls_why); else "". Valid until lt_stream_close().
 const char *lt_stream_why(const struct lt_stream *s);

@@ -153,13 +153,22 @@ enum lt_err lt_tls_read(struct lt_tls *t, void *into, size_t size, size_t *got) 
     return e;
 }
 
+// The peer has ended the connection: why, may be in an alert that we have not read (it did not like our certificate).
+static enum lt_err last_words(struct lt_tls *t, enum lt_err e) {
+    char byte;
+    ERR_clear_error();
+    int n = SSL_read(t->ssl, &byte, 1);
+    return n <= 0 && SSL_get_error(t->ssl, n) == SSL_ERROR_SSL ? protocol_failure(t) : e;
+}
+
 enum lt_err lt_tls_write(struct lt_tls *t, struct lt_span s, size_t *sent) {
     ERR_clear_error();
     errno = 0;
     t->waits_for_input = false;
     int n = SSL_write(t->ssl, s.p, s.n > INT_MAX ? INT_MAX : (int)s.n);
     *sent = n > 0 ? (size_t)n : 0;
-    return n > 0 ? LT_OK : judge(t, n);
+    enum lt_err e = n > 0 ? LT_OK : judge(t, n);
+    return e == LT_ERR_RESET ? last_words(t, e) : e;
 }
 
 bool lt_tls_waits_for_input(const struct lt_tls *t) {
@@ -171,5 +180,5 @@ bool lt_tls_has_more(const struct lt_tls *t) {
 }
 
 const char *lt_tls_why(const struct lt_tls *t) {
-    return t->why;
+    return t->why[0] || SSL_is_init_finished(t->ssl) ? t->why : "the TLS handshake came to no end: is it a TLS port?";
 }

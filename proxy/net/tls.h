@@ -42,7 +42,8 @@ bool lt_tls_waits_for_input(const struct lt_tls *t);
 // Are there decrypted bytes that no event of the descriptor will tell of?
 bool lt_tls_has_more(const struct lt_tls *t);
 
-// After LT_ERR_PROTOCOL: what was wrong, for a person ("certificate has expired", "tlsv13 alert certificate required"); else "".
+// What was wrong, for a person, when the handshake failed or came to no end, or after LT_ERR_PROTOCOL ("certificate has expired",
+// "tlsv13 alert certificate required"); else "".
 const char *lt_tls_why(const struct lt_tls *t);
 
 // Ends the sending side (close_notify).
