@@ -289,8 +289,11 @@ static void happened(struct lt_redis_owner *o, struct lt_redis *node, enum lt_re
 
 static struct lt_redis *nth(struct lt_store *s, unsigned i) {
     struct redis_store *r = (struct redis_store *)s;
+    struct lt_redis *node = r->cluster ? lt_redis_cluster_nth(r->cluster, i) : NULL;
+    if (r->cluster && !node && i == 0)
+        lt_redis_cluster_node(r->cluster, 0); // nothing has been asked yet: this asks for the map
     if (r->cluster)
-        return lt_redis_cluster_nth(r->cluster, i);
+        return node;
     return i == 0 ? r->one : NULL;
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/redis_scan.h"
 
+#include "base/clock.h"
 #include "store/driver.h"
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CURSOR_MAX = 24, KEY_MAX = 160 };
+enum { CURSOR_MAX = 24, KEY_MAX = 160, MAP_MS = 20 };
 
 struct redis_scan {
     struct lt_store *store;
@@ -18,6 +19,8 @@ struct redis_scan {
     char (*keys)[KEY_MAX]; // of this page
     size_t n, at;
     struct lt_redis_call call;
+    struct lt_timer wait; // for a cluster's first map
+    int64_t began;
 };
 
 static void next_page(struct redis_scan *r);
@@ -84,8 +87,13 @@ static void next_key(struct redis_scan *r) {
     snprintf(lock, sizeof lock, "%s:lock", r->keys[r->at]);
     struct lt_span args[] = {LT_S("EVAL"), LT_S(look_script), LT_S("2"), lt_span_cstr(r->keys[r->at]),
                              lt_span_cstr(lock)};
+    struct lt_redis *node = r->nth(r->store, r->node);
+    if (!node) { // the cluster has become smaller meanwhile
+        end(r, LT_STORE_DOWN);
+        return;
+    }
     r->call = (struct lt_redis_call){.done = on_looked};
-    lt_redis_send(r->nth(r->store, r->node), &r->call, args, 5);
+    lt_redis_send(node, &r->call, args, 5);
 }
 
 // Records end with their brace, locks do not.
@@ -128,8 +136,12 @@ static int pattern_of(const char *prefix, char *out, size_t size) {
 static void next_page(struct redis_scan *r) {
     char pattern[2 * LT_STORE_PREFIX_MAX + 8];
     struct lt_redis *node = r->nth(r->store, r->node);
+    if (!node && r->node == 0 && lt_clock_mono() - r->began < r->store->timeout) {
+        lt_timer_set(r->store->loop, &r->wait, MAP_MS);
+        return;
+    }
     if (!node) {
-        end(r, LT_STORE_OK);
+        end(r, r->node ? LT_STORE_OK : LT_STORE_DOWN);
         return;
     }
     int n = pattern_of(r->store->prefix, pattern, sizeof pattern);
@@ -137,6 +149,10 @@ static void next_page(struct redis_scan *r) {
         LT_S("SCAN"), lt_span_cstr(r->cursor), LT_S("MATCH"), lt_span(pattern, (size_t)n), LT_S("COUNT"), LT_S("512")};
     r->call = (struct lt_redis_call){.done = on_page};
     lt_redis_send(node, &r->call, args, 6);
+}
+
+static void on_wait(struct lt_timer *t) {
+    next_page(LT_ENTRY(t, struct redis_scan, wait));
 }
 
 void redis_scan_begin(struct lt_store *s, struct lt_store_scan *scan,
@@ -150,5 +166,7 @@ void redis_scan_begin(struct lt_store *s, struct lt_store_scan *scan,
     r->scan = scan;
     r->nth = nth;
     r->cursor[0] = '0';
+    r->began = lt_clock_mono();
+    lt_timer_init(&r->wait, on_wait);
     next_page(r);
 }

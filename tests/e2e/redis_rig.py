@@ -66,6 +66,12 @@ class Authority:
 
 # --- servers ---
 
+# What docs/redis.md asks of an operator: the rights of lethe's user, and those that Sentinel and Cluster need besides.
+RIGHTS = ["+eval", "+evalsha", "+hmget", "+hset", "+hincrby", "+set", "+get", "+del", "+pexpire", "+pttl", "+ping", "+info"]
+SENTINEL_RIGHTS, CLUSTER_RIGHTS, COMMAND_RIGHTS = ["+role"], ["+asking", "+cluster|slots"], ["+scan", "+hstrlen", "+exists"]
+USER = ["on", ">s3cret", "resetkeys", "~lethe:*", "resetchannels", "-@all"]
+
+
 def crash(redis):
     """It dies at once, but not between an answer to a client and the same change's way to the replicas (kill -9 may do that: Redis replicates
     behind its answers, and what it loses then no client can know)."""

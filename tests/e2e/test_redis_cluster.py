@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from redis_rig import Cluster, Crowd, counting_app, crash
+from redis_rig import CLUSTER_RIGHTS, COMMAND_RIGHTS, RIGHTS, USER, Cluster, Crowd, counting_app, crash
 from session_rig import keys
 
-from rig import Redis, wait_for
+from rig import Redis, run_cli, wait_for
 
 OPTIONS = {"session.rotate_grace": "10m"}
 
@@ -120,7 +120,7 @@ def token_of(r):
 def test_a_slot_halfway(lethe, app, tmp_path):
     """ASK for what has moved already, MOVED when all is done; a session without a lock is one key, and never has to wait."""
     with Cluster(tmp_path, nodes=3, replicas=0) as cluster:
-        l = lethe(app, store=cluster.url, keys=keys(), **OPTIONS)
+        l = lethe(app, store=as_user(cluster), keys=keys(), **OPTIONS)
         tokens = [token_of(l.get(f"/write?u{i}")) for i in range(30)]
         key = cluster.masters()[0].call("KEYS", "*")[0]
         slot = Slot(cluster, key)
@@ -167,6 +167,23 @@ def test_seeds(lethe, app, tmp_path):
                 assert l.get(f"/write?u{i}").status == 200
             l.wait_metric(0, "lethe_store_breaker_open")
         assert cluster.keys() >= 40
+
+
+def as_user(cluster, *rights):
+    """The cluster's URL for a user with no more rights than these."""
+    for n in cluster.nodes:
+        n.call("ACL", "SETUSER", "lethe", *USER, *RIGHTS, *CLUSTER_RIGHTS, *rights)
+    return cluster.url.replace("://", "://lethe:s3cret@")
+
+
+def test_an_operator_sees_all_nodes(lethe, app, tmp_path):
+    """`lethe session list` asks for the map first, and then every master."""
+    with Cluster(tmp_path, nodes=3, replicas=0) as cluster:
+        l = lethe(app, store=cluster.url, keys=keys(), **OPTIONS)
+        for i in range(30):
+            assert l.get(f"/write?u{i}").status == 200
+        done = run_cli("session", "list", f"--store={as_user(cluster, *COMMAND_RIGHTS)}")
+        assert done.returncode == 0 and len(done.stdout.splitlines()) == 31, done.stdout + done.stderr
 
 
 def test_no_cluster(lethe, app, tmp_path):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Redis, and what happens to it: silent, killed, restarted with and without its data, full, cut off, far away. ACL users."""
 import pytest
-from redis_rig import TIMEOUT_MS, Crowd, Relay, counting_app
+from redis_rig import RIGHTS, TIMEOUT_MS, USER, Crowd, Relay, counting_app
 from session_rig import keys
 
 from rig import Deadline, Redis, wait_for
@@ -180,10 +180,6 @@ def test_slow_network(lethe, app, relays, tmp_path):
 
 
 # --- rights ---
-
-RIGHTS = ["+eval", "+evalsha", "+hmget", "+hset", "+hincrby", "+set", "+get", "+del", "+pexpire", "+pttl", "+ping", "+info"]
-USER = ["on", ">s3cret", "resetkeys", "~lethe:*", "resetchannels", "-@all"]
-
 
 def lock_options(short_dir):
     return {"state_api.profile": "generic", "state_api.listen": f"unix:{short_dir}/state.sock", "session.lock_ttl": "300ms", **OPTIONS}

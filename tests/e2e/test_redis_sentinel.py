@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """redis+sentinel://: the master moves, lethe follows, no session is lost."""
 import pytest
-from redis_rig import Crowd, Sentinels, counting_app, crash
+from redis_rig import RIGHTS, SENTINEL_RIGHTS, USER, Crowd, Sentinels, counting_app, crash
 from session_rig import keys
 
 from rig import wait_for
@@ -107,6 +107,18 @@ def test_password(lethe, app, tmp_path):
         l = lethe(app, store=s.url, keys=keys(), **OPTIONS)
         assert served(l)()
         assert "s3cret" not in l.process.tail()
+
+
+def test_least_rights(lethe, app, tmp_path):
+    with Sentinels(tmp_path) as s:
+        for r in s.redises:
+            r.call("ACL", "SETUSER", "lethe", *USER, *RIGHTS, *SENTINEL_RIGHTS)
+        l = lethe(app, store=s.url.replace("://", "://lethe:s3cret@"), keys=keys(), **OPTIONS)
+        assert served(l)() and not l.events("redis_refuses")
+        s.master().call("ACL", "SETUSER", "lethe", "-role")
+        s.master().call("CLIENT", "KILL", "TYPE", "normal")
+        wait_for(lambda: l.events("redis_refuses"), 10, "it cannot verify")
+        assert "role" in l.events("redis_refuses")[0]["error"]
 
 
 def test_unknown_master(lethe, app, tmp_path):
