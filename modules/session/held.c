@@ -8,7 +8,7 @@
 
 struct client_limits session_limits(const struct lt_call *c) {
     const struct session_conf *conf = session_conf(c);
-    return (struct client_limits){lt_clock_wall(), conf->idle_ttl, conf->absolute_ttl, (size_t)conf->client_max};
+    return (struct client_limits){lt_clock_wall(), conf->idle_ttl, conf->absolute_ttl, session_worker(c)->client_max};
 }
 
 static void name_revocation(struct lt_call *c, const struct lt_record *r) {
@@ -75,10 +75,10 @@ enum lt_verdict session_give_held(struct lt_call *c) {
         return session_give_value(c, value);
     if (too_large)
         LT_LOG(LT_LOG_ERROR, "session_too_large", lt_f("id", lt_call_id(c)),
-               lt_fn("client_max", session_conf(c)->client_max),
-               lt_fs("do",
-                     "raise session.client_max, or keep sessions in Redis (option \"store\"): this one does not fit "
-                     "into the client's cookies"));
+               lt_fn("limit", (int64_t)session_worker(c)->client_max),
+               lt_fs("do", "raise session.client_max and limits.head, or keep sessions in Redis (option \"store\"): "
+                           "this one does not fit "
+                           "into the client's cookies"));
     return lt_call_fail(c, 503, too_large ? "session_too_large" : "memory");
 }
 

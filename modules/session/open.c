@@ -163,6 +163,6 @@ enum lt_verdict session_on_request(struct lt_call *c) {
     st->exempt = pattern_list_matches(&conf->exempt, lt_span(request->path.p, lt_span_find(request->path, '?')));
     if (st->exempt || st->cookie.part[0].n == 0)
         return LT_NEXT;
-    struct lt_span value = client_join(&st->cookie, (size_t)conf->client_max, arena);
+    struct lt_span value = client_join(&st->cookie, w->client_max, arena);
     return value.n ? open_value(c, value) : session_unknown(c);
 }

@@ -126,8 +126,9 @@ static const struct lt_option options[] = {
      .doc =
          "Where the client holds the session (`store` is `sealed` or `jwt`): its largest size. Over 3,900 bytes it is "
          "cut "
-         "into several cookies, nine at the most; beyond this limit the answer fails with 503. Every request carries "
-         "it, so all proxies before lethe must take heads of that size."},
+         "into several cookies, nine at the most; beyond this limit, or three quarters of `limits.head`, the answer "
+         "fails with 503. "
+         "Every request carries it, so all proxies before lethe must take heads of that size."},
     {.name = "revocations",
      .type = LT_OPT_STRING,
      .offset = AT(revocations),
@@ -177,12 +178,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_STORE_EVENTS] = LT_STORE_EVENT_ROWS("lethe_store_events_total"),
 };
 
-static void check_client_held(const struct lt_config *config, const struct session_conf *conf, struct lt_diag *diag) {
-    int64_t head = lt_config_number(config, "limits.head");
-    if (head && conf->client_max > head / 4 * 3)
-        lt_diag_add(
-            diag, "session.client_max: a request with such a cookie is over limits.head; write limits.head = \"%lldk\"",
-            (long long)conf->client_max / 512 + 1);
+static void check_client_held(const struct session_conf *conf, struct lt_diag *diag) {
     if (conf->on_outage != OUTAGE_REJECT)
         lt_diag_add(diag, "session.on_outage: there is no store that could be away; leave it out, or write \"--store "
                           "redis://host:port/0\"");
@@ -207,7 +203,7 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
     else if (keys.n)
         lt_key_ring_wipe(&ring);
     if (lt_store_is_client_held(url))
-        check_client_held(config, conf, diag);
+        check_client_held(conf, diag);
     else if (conf->revocations.n)
         lt_diag_add(diag,
                     "session.revocations: sessions in Redis need none; leave it out, or write store = \"sealed\" or "
@@ -225,6 +221,12 @@ bool session_name(struct lt_call *c, struct token_name *name) {
         return false;
     lt_base64url_encode(random, sizeof random, st->owner);
     return true;
+}
+
+// What is more than three quarters of a request's head would not come back.
+static size_t client_max(const struct lt_config *config, const struct session_conf *conf) {
+    int64_t head = lt_config_number(config, "limits.head") / 4 * 3;
+    return (size_t)(head && head < conf->client_max ? head : conf->client_max);
 }
 
 static struct lt_store *open_store(struct session_worker *w, struct lt_span url) {
@@ -265,6 +267,7 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
     bool client_held = lt_store_is_client_held(url);
     w->services = services;
     w->conf = conf;
+    w->client_max = client_max(services->config, conf);
     w->sessions.begin = session_later;
     lock_queue_init(&w->queue);
     bool ok = open_keys(w, services->config, client_held);

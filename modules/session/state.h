@@ -32,6 +32,7 @@ struct session_worker {
     struct lt_store *revocations; // of those; NULL: none
     struct lt_key_ring ring;
     struct jwt jwt;
+    size_t client_max; // of a value that the client holds
     struct lock_queue queue;
 };
 

@@ -94,6 +94,16 @@ def test_the_limit(user_of, store):
     assert wide.session() == "x" * 16000 and len(lethes(wide)) >= 6
 
 
+def test_what_would_not_come_back_is_not_given(user_of):
+    """The limit is three quarters of the head that lethe itself takes."""
+    user = user_of("sealed", **{"limits.head": "6k"})
+    assert user.ask([big(3300)]).status == 200 and len(lethes(user)) == 2 and user.session() == "x" * 3300
+    page = User(user.lethe).ask([big(3600)])
+    assert (page.status, page.error) == (503, "session_too_large")
+    assert "limits.head" in user.lethe.wait_event("session_too_large")[0]["do"]
+    assert user.session() == "x" * 3300
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_a_copy_outlives_the_logout_unless_there_is_a_list(user_of, tmp_path, store):
     user = user_of(store).login()
@@ -160,7 +170,6 @@ def test_a_logout_that_is_not_written_down_is_none(user_of, lethe, tmp_path):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--store=sealed", "--session.client_max=30k"], ["session.client_max", "limits.head"]),
     (["--store=sealed", "--session.client_max=40k"], ["session.client_max"]),
     (["--store=sealed", "--session.revocations=sealed"], ["session.revocations", "redis://"]),
     (["--store=jwt", "--session.revocations=http://a"], ["session.revocations", "redis://"]),

@@ -63,6 +63,9 @@ Test(config, the_flag_is_over_the_environment_over_the_file) {
     cr_assert(top->places.n == 2 && lt_span_eq(top->places.v[1], LT_S("/y")));
     cr_assert(lt_span_eq(lt_config_text(&c, "name"), LT_S("environment")));
     cr_assert_eq(lt_config_text(&c, "part.count").n, 0, "no text");
+    cr_assert(lt_config_number(&c, "part.time") == 180000 && lt_config_number(&c, "part.size") == 4096);
+    cr_assert_eq(lt_config_number(&c, "part.color"), 0, "red, the first of the choices");
+    cr_assert(lt_config_number(&c, "part.on") == 0 && lt_config_number(&c, "part.none") == 0, "no number");
     cr_assert_null(lt_config_group(&c, "other"));
     lt_config_fini(&c);
 }
@@ -73,6 +76,7 @@ Test(config, defaults_and_lists) {
     const struct schema_top *top = lt_config_group(&c, "");
     const struct schema_part *part = lt_config_group(&c, "part");
     cr_assert(top->places.n == 3 && part->time == 30 * 60000 && part->size == 32768 && part->color == 1 && !part->on);
+    cr_assert_eq(lt_config_number(&c, "part.color"), 1, "green");
     lt_config_fini(&c);
     cr_assert_str_eq(load(&c, NULL, NULL, LIST("--name", "x", "--part.on", "--part.count", "-5")), "");
     part = lt_config_group(&c, "part");
