@@ -91,7 +91,7 @@ enum lt_verdict session_op(struct lt_call *c, enum lt_store_kind kind, const str
     struct lt_store_op *op = st->op = make(c, kind, name);
     if (!op || (record && !session_seal(w, name, record, &op->data)))
         return lt_call_fail(c, 503, "memory");
-    if (kind == LT_STORE_CREATE || (kind == LT_STORE_SAVE && ((struct session_call *)c->state)->changes.n))
+    if (record && (kind != LT_STORE_SAVE || st->changes.n)) // CREATE, PUT: it comes into the store
         set_tag(c, record, op);
     op->expires = expires;
     op->release = kind == LT_STORE_SAVE;

@@ -48,7 +48,7 @@ static const char save_script[] =
     "if ARGV[8] == '1' and redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end\n"
     "return {'ok'}\n";
 
-// ARGV: owner lease ttl now data expires fence release condition. The absolute end is the first write's. A record that comes anew
+// ARGV: owner lease ttl now data expires fence release condition tag. The absolute end is the first write's. A record that comes anew
 // begins with a number that none before it had.
 static const char put_script[] =
     "local v = redis.call('HMGET', KEYS[1], 'd', 'e', 'f')\n"
@@ -61,6 +61,7 @@ static const char put_script[] =
     "local version = tonumber(v[3] or ARGV[4]) + 1\n"
     "local text = string.format('%.0f', version)\n"
     "redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', string.format('%.0f', expires), 'f', text)\n"
+    "if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'a', ARGV[10]) end\n"
     "redis.call('PEXPIRE', KEYS[1], ttl)\n"
     "return {'ok', '', version}\n";
 

@@ -52,7 +52,7 @@ struct lt_store;
 struct lt_store_op {
     enum lt_store_kind kind;
     char hash[LT_TOKEN_HASH_TEXT + 1];
-    char tag[LT_TOKEN_HASH_TEXT + 1]; // CREATE, SAVE: what an operator may look for (a keyed hash); "": stays as it is
+    char tag[LT_TOKEN_HASH_TEXT + 1]; // CREATE, SAVE, PUT: what an operator may look for (a keyed hash); "": stays as it is
     char owner[LT_STORE_OWNER + 1]; // of the lock: random, one an exchange. PUT: when set, only while it holds the lock; else BUSY
     int64_t lease;                  // ms; 0: without lock
     uint64_t fence; // SAVE: the one that LOAD or CREATE gave. After LOAD, CREATE, PUT: the record's number

@@ -76,6 +76,8 @@ def test_sealed_holds_a_new_session_and_moves_it(replica, redis):
     assert page.session() == "during" and "rack.session=more" in page.cookie
     assert is_token(user) and len(redis.keys()) == records + 1 and count(b, "outage_moved") == 1
     assert user.session(lethe=a) == "during" and before.session(lethe=b) == "before"
+    found = run_cli("session", "list", "--cookie", "PHPSESSID=during", f"--store={redis.url}", f"--keys={keys()}", "--upstream=127.0.0.1:1")
+    assert found.returncode == 0 and found.stdout.count("active") == 1, (found.stdout, found.stderr)
     # a copy of the cookie leads to what the session is now, and ends with it
     user.ask(["rack.session=newer; path=/"])
     page = copy.ask()
