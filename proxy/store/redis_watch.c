@@ -61,8 +61,7 @@ static void judge_policy(struct redis_watch *w, struct lt_span limit, struct lt_
     bool keeps = policy.n == 0 || policy.n >= sizeof w->policy || lt_span_eq(policy, LT_S("noeviction"));
     if (keeps || limit.n == 0 || lt_span_eq(limit, LT_S("0")) || lt_span_eq(policy, lt_span_cstr(w->policy)))
         return;
-    memcpy(w->policy, policy.p, policy.n);
-    w->policy[policy.n] = '\0';
+    snprintf(w->policy, sizeof w->policy, "%.*s", (int)policy.n, policy.p);
     LT_LOG(LT_LOG_WARN, "store_may_evict", lt_fs("address", lt_redis_address(w->node)), lt_f("maxmemory", limit),
            lt_f("maxmemory_policy", policy),
            lt_fs("do", "Redis will throw sessions away when its memory is full: write \"maxmemory-policy noeviction\" "
