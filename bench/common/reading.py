@@ -72,9 +72,9 @@ class Reading:
 
     def end(self):
         passed = [b - a for a, b in zip(self.began, self.now())]
-        self.cpu, rest, self.redis_cpu, busy, children, took, commands, self.bytes_in, self.bytes_out = passed
+        self.cpu, self.rest_cpu, self.redis_cpu, busy, children, took, commands, self.bytes_in, self.bytes_out = passed
         self.commands = max(0, commands - 1)  # the first question
-        self.foreign = max(0.0, busy - self.cpu - rest - self.redis_cpu - children) / (took * os.cpu_count())
+        self.foreign = max(0.0, busy - self.cpu - self.rest_cpu - self.redis_cpu - children) / (took * os.cpu_count())
         return self
 
 
