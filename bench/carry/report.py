@@ -11,10 +11,14 @@ HEAD = (f"| carrier | lethe: CPU, µs a request | system calls | Redis: CPU, µs
 KINDS = {"read": "requests that read the session", "change": "requests that change it"}
 
 
-def disk(folder):
-    """Where session files are: what a rename costs depends on it."""
+def file_system(folder):
     done = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False)
-    return f"- session files: on {done.stdout.strip() or '?'}\n"
+    return done.stdout.strip() or "?"
+
+
+def disks(memory, disk):
+    """Where session files are: what a rename costs depends on it."""
+    return f"- session files: on {file_system(memory)}, those on disk on {file_system(disk)}\n"
 
 
 def in_words(size):

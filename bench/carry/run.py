@@ -51,6 +51,7 @@ def arguments():
     p.add_argument("--seconds", type=float, metavar="S", default=0.5, help="of each measurement")
     p.add_argument("--sizes", metavar="a,b", default=",".join(map(str, SIZES)), help="of sessions, in bytes")
     p.add_argument("--ways", metavar="a,b", help="only these and what they are compared with: jar files-flock files-flock-2 api ...")
+    p.add_argument("--memory", metavar="DIR", default="/dev/shm", help="a tmpfs with extended attributes (Linux 6.6), for session files")
     p.add_argument("--output", metavar="FILE", help="where the report goes")
     p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
     a = p.parse_args()
@@ -145,10 +146,11 @@ def main():
     output = args.output or (os.path.join(HERE, "..", "results", f"{today}-carry.md") if args.full else None)
     if not os.access(lethe, os.X_OK):
         raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE")
-    with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
-        machine = figures.machine(lethe, ("Redis",)) + report.disk(folder)
+    with (tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder,
+          tempfile.TemporaryDirectory(prefix="lethe-bench-", dir=args.memory) as memory):
+        machine = figures.machine(lethe, ("Redis",)) + report.disks(memory, folder)
         binaries = {"lethe": lethe, "app": helper("carry/app.c", lethe, folder), "client": helper("carry/client.c", lethe, folder)}
-        with Carrying(folder, binaries) as stage:
+        with Carrying(folder, binaries, memory) as stage:
             stage.write("keys", figures.first_line(lethe, "keygen") + "\n")
             stage.start_redis()
             ways = chosen(start_ways(stage, sizes[0]), args.ways)

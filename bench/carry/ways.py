@@ -50,18 +50,24 @@ def begin_session(way, size):
 
 
 class Carrying(Stage):
-    """Starts applications and lethes; all of them share one Redis and one key ring."""
+    """Starts applications and lethes; all of them share one Redis and one key ring. Session files are in `memory`, a folder on a tmpfs, or
+    on the disk."""
+
+    def __init__(self, folder, binaries, memory):
+        super().__init__(folder, binaries)
+        self.memory = memory
 
     def start_app(self, name, *how):
         return self.start_printing(name, self.binaries["app"], *how)
 
-    def folder_for(self, name):
-        os.makedirs(self.path(name), exist_ok=True)
-        return self.path(name)
+    def folder_for(self, name, disk):
+        folder = os.path.join(self.folder if disk else self.memory, name)
+        os.mkdir(folder)
+        return folder
 
-    def start_pair(self, name, store, carrier, options):
+    def start_pair(self, name, store, carrier, options, disk):
         """An application with its lethe."""
-        app_name, folder = name + "-app", self.folder_for(name + "-sessions")
+        app_name, folder = name + "-app", self.folder_for(name + "-sessions", disk)
         common = ("--session.cookies=sid", "--keys=file:" + self.path("keys"), *options)
         if carrier == "api":
             address = f"unix:{folder}/state.sock"
@@ -74,29 +80,32 @@ class Carrying(Stage):
             common += (f"--files.dir={folder}",)
         return app, self.start_lethe(name, store, upstream=app, options=common)
 
-    def through_lethe(self, key, title, carrier, options, base, replicas=1, sizes=None):
+    def through_lethe(self, key, title, carrier, options, base, replicas=1, sizes=None, disk=False):
         store = self.redis_url()
         options = (f"--session.prefix={key}", *options)
-        pairs = [self.start_pair(f"{key}-{i}", store, carrier, options) for i in range(replicas)]
+        pairs = [self.start_pair(f"{key}-{i}", store, carrier, options, disk) for i in range(replicas)]
         return Way(key, title, [app for app, _ in pairs], [lethe for _, lethe in pairs], base, sizes)
 
-    def directly(self, carrier):
-        how = (carrier,) if carrier == "memory" else (carrier, self.folder_for(carrier + "-direct"))
-        return Way(carrier, f"(directly: {carrier})", [self.start_app(carrier + "-direct-app", *how)], [])
+    def directly(self, carrier, disk=False):
+        key = carrier + "-disk" * disk
+        how = (carrier,) if carrier == "memory" else (carrier, self.folder_for(key + "-direct", disk))
+        return Way(key, f"(directly: {carrier}{', on disk' * disk})", [self.start_app(key + "-direct-app", *how)], [])
 
 
 def start_ways(stage, smallest):
     """All ways, in the order of the report."""
     memory, flock, rename = (stage.directly(carrier) for carrier in ("memory", "flock", "rename"))
+    rename_disk = stage.directly("rename", disk=True)
     generic, express = ("--state_api.profile=generic",), ("--state_api.profile=express",)
     through = stage.through_lethe
     return [
-        memory, flock, rename,
+        memory, flock, rename, rename_disk,
         through("jar", "jar only", "memory", (), memory, sizes=(smallest,)),
         through("files-flock", "files, flock", "flock", FLOCK, flock),
         through("files-flock-2", "files, flock, 2 replicas", "flock", FLOCK, flock, replicas=2),
         through("files-rename", "files, rename", "rename", RENAME, rename),
         through("files-rename-2", "files, rename, 2 replicas", "rename", RENAME, rename, replicas=2),
+        through("files-rename-2-disk", "files, rename, 2 replicas, on disk", "rename", RENAME, rename_disk, replicas=2, disk=True),
         through("api", "state_api", "api", generic, memory),
         through("api-2", "state_api, 2 replicas", "api", generic, memory, replicas=2),
         through("api-unlocked", "state_api, no lock", "api", express, memory),
