@@ -12,8 +12,8 @@ KINDS = {"read": "requests that read the session", "change": "requests that chan
 
 
 def file_system(folder):
-    done = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "?"
+    done = subprocess.run(["df", "--output=fstype", folder], capture_output=True, text=True, check=False)
+    return done.stdout.split()[-1] if done.returncode == 0 else "?"
 
 
 def disks(memory, disk):

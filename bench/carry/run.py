@@ -93,7 +93,7 @@ def measure(stage, way, size, kind, clients, seconds):
     now = reading.Reading(lethes, apps, stage.redis)
     said = run_client(stage, way, size, kind, clients, seconds)
     used, n = now.end(), said["requests"]
-    result = Result(requests=n, cpu=used.cpu / n * 1e6, app_cpu=used.rest_cpu / n * 1e6, redis_cpu=used.redis_cpu / n * 1e6,
+    result = Result(requests=n, cpu=used.cpu / n * 1e6, app_cpu=used.others_cpu / n * 1e6, redis_cpu=used.store_cpu / n * 1e6,
                     commands=used.commands / n, bytes_in=used.bytes_in / n, bytes_out=used.bytes_out / n, p50=said["p50"] / 1e3,
                     p99=said["p99"] / 1e3, rate=n / said["us"] * 1e6, foreign=used.foreign)
     check_carried(way, size, kind, result)

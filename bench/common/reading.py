@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What processes used: CPU time and memory from /proc, Redis' own counters, and system calls where perf may count them."""
+import contextlib
 import os
 import resource
 import socket
@@ -16,9 +17,9 @@ def cpu_seconds(pids):
     """utime + stime of processes, all their threads included (proc(5))."""
     ticks = 0
     for pid in pids:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
             fields = f.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+            ticks += int(fields[11]) + int(fields[12])
     return ticks / TICK
 
 
@@ -56,25 +57,29 @@ def redis_counters(redis):
 
 
 class Reading:
-    """From now until end(): what `program` used, what the rest of the set-up did, and what else ran on the machine.
+    """From now until end(): what a program used, what the rest of the set-up did, and what else ran on the machine.
 
-    `program`, `others`: lists of process ids; a load generator is a child that ends between now and end()."""
+    `program`, `others`: lists of process ids; `store`: the Program that keeps the sessions, or None. A load generator is a child that
+    ends between now and end()."""
 
-    def __init__(self, program, others, redis):
-        self.pids, self.rest, self.redis = program, others, redis
-        self.commands = self.bytes_in = self.bytes_out = 0  # what Redis did, got and gave
+    def __init__(self, program, others, store):
+        self.pids, self.others, self.store = program, others, store
+        self.cpu = self.others_cpu = self.store_cpu = self.foreign = 0  # seconds of CPU time; a share of the machine
+        self.commands = self.bytes_in = self.bytes_out = 0              # what Redis did, got and gave
         self.began = self.now()
 
     def now(self):
-        counters = redis_counters(self.redis) if self.redis else dict.fromkeys(REDIS_COUNTERS, 0)
-        return (cpu_seconds(self.pids), cpu_seconds(self.rest), cpu_seconds(self.redis.pids() if self.redis else []),
-                machine_busy_seconds(), children_seconds(), time.monotonic(), *counters.values())
+        store = self.store.pids() if self.store else []  # each time: a database begins a process a connection
+        counters = redis_counters(self.store) if self.store and self.store.name == "redis" else dict.fromkeys(REDIS_COUNTERS, 0)
+        return (cpu_seconds(self.pids), cpu_seconds(self.others), cpu_seconds(store), machine_busy_seconds(), children_seconds(),
+                time.monotonic(), *counters.values())
 
     def end(self):
         passed = [b - a for a, b in zip(self.began, self.now())]
-        self.cpu, self.rest_cpu, self.redis_cpu, busy, children, took, commands, self.bytes_in, self.bytes_out = passed
+        self.cpu, self.others_cpu, self.store_cpu, busy, children, took, commands, self.bytes_in, self.bytes_out = passed
         self.commands = max(0, commands - 1)  # the first question
-        self.foreign = max(0.0, busy - self.cpu - self.rest_cpu - self.redis_cpu - children) / (took * os.cpu_count())
+        ours = self.cpu + self.others_cpu + self.store_cpu + children
+        self.foreign = max(0.0, busy - ours) / (took * os.cpu_count())
         return self
 
 

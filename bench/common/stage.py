@@ -69,10 +69,12 @@ def rotated(items, by):
 
 
 class Program:
-    """One running process, with its children if it has any. `cookie` is what a client sends once it has logged in."""
+    """One running process, with its children if it has any. `cookie` is what a client sends once it has logged in; `store`: the Program
+    that keeps its sessions; `log_in`: gives such a cookie, where it is not the application's own answer that does."""
 
     def __init__(self, name, process, port, log=None):
         self.name, self.process, self.port, self.log, self.cookie = name, process, port, log, ""
+        self.store = self.log_in = None
 
     def pids(self):
         """Itself and its worker processes."""

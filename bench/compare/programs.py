@@ -25,6 +25,7 @@ listen bench
 """
 
 NGINX = """daemon off;
+{modules}
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr warn;
@@ -43,6 +44,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
+            {access}
             proxy_pass http://origin;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
@@ -69,11 +71,12 @@ class Compared(Stage):
         return self.start_on(name, port, [find("haproxy"), "-db", "-f", self.write(name + ".cfg", text)],
                              self.path(name + ".out") if logs else None)
 
-    def start_nginx(self, logs):
-        name, port = "nginx" + "+log" * logs, free_port()
+    def start_nginx(self, logs, name="nginx", modules="", access=""):
+        """`modules`, `access`: more lines for the beginning and for the location."""
+        name, port = name + "+log" * logs, free_port()
         folder, log = self.path(name), self.path(name + ".log")
         os.mkdir(folder)
-        text = NGINX.format(port=port, origin=self.origin.port, folder=folder, log=log if logs else "off",
+        text = NGINX.format(port=port, origin=self.origin.port, folder=folder, log=log if logs else "off", modules=modules, access=access,
                             user="user root;" if os.geteuid() == 0 else "")
         return self.start_on(name, port, [find("nginx"), "-e", "stderr", "-p", folder, "-c", self.write(name + ".conf", text)],
                              log if logs else None)

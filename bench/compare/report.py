@@ -13,7 +13,7 @@ def row(name, results, base, calls):
     """`base`: the median CPU times of the relay and of HAProxy in the same case, 0 where they do not take part."""
     cpus = [r.cpu for r in results]
     cpu = statistics.median(cpus)
-    redis = f"{median(results, 'lookups'):.2f}, {median(results, 'redis_cpu'):.1f}" if median(results, "lookups") >= 0.005 else ""
+    redis = f"{median(results, 'lookups'):.2f}, {median(results, 'store_cpu'):.1f}" if median(results, "lookups") >= 0.005 else ""
     return (f"| {name} | {cpu:.1f} ({min(cpus):.1f}–{max(cpus):.1f}) | {ratio(cpu, base[0])} | {ratio(cpu, base[1])} "
             f"| {median(results, 'rate'):.0f} | {median(results, 'p50'):.2f} | {median(results, 'p99'):.2f} "
             f"| {median(results, 'rss'):.1f} | {'' if calls is None else f'{calls:.1f}'} | {redis} |\n")

@@ -51,6 +51,8 @@ def set_up(stage, args):
         plain.append(stage.start_lethe("lethe", stage.redis_url(), False))
         logging.append(stage.start_lethe("lethe+log", stage.redis_url(), True))
         sealed.append(stage.start_lethe("lethe, sealed", "sealed", False))
+    for program in plain + logging:
+        program.store = stage.redis if program.name.startswith("lethe") else None
     taking_part = {c.key: logging if c.logs else plain + sealed if c.session else plain for c in measure.CASES}
     for case in measure.CASES:
         for program in taking_part[case.key]:
