@@ -5,15 +5,12 @@ import dataclasses
 import http.client
 import json
 import os
-import resource
-import socket
 import subprocess
-import time
 
-from programs import Failed, find, wait_for
+from common.reading import Reading, counted, counter, rss_mb
+from common.stage import Failed, find, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TICK = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 32
 
 
@@ -47,50 +44,8 @@ class Result:
     p99: float
     rss: float          # MB
     lookups: float      # commands that Redis did, a request; those inside a script count too
-    redis_cpu: float    # microseconds a request
+    store_cpu: float    # microseconds a request, of Redis or what else keeps the sessions
     foreign: float      # share of the machine's CPU time that nothing of this measurement used
-
-
-def cpu_seconds(pids):
-    """utime + stime of processes, all their threads included (proc(5))."""
-    ticks = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            fields = f.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
-
-
-def rss_mb(pids):
-    pages = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as f:
-            pages += int(f.read().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def machine_busy_seconds():
-    """User, nice, system, irq, softirq and steal of all CPUs; idle and iowait are not work."""
-    with open("/proc/stat", encoding="ascii") as f:
-        v = [int(x) for x in f.readline().split()[1:9]]
-    return (v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / TICK
-
-
-def children_seconds():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def redis_commands(redis):
-    with socket.create_connection(("127.0.0.1", redis.port), 5) as s:
-        s.sendall(b"INFO stats\r\n")
-        text = b""
-        while b"total_commands_processed:" not in text or not text.endswith(b"\r\n"):
-            got = s.recv(65536)
-            if not got:
-                raise Failed("redis: it closed the connection")
-            text += got
-    return int(text.partition(b"total_commands_processed:")[2].split()[0])
 
 
 def ask(program, path, method="GET", body=None, cookie=""):
@@ -111,15 +66,17 @@ def check_one(program, case):
 
 def log_in(program):
     """Gets a session as a client would; whoever stands between, the application must see its own cookie again."""
-    status, fields, _ = ask(program, "/login")
-    cookie = (fields["Set-Cookie"] or "").partition(";")[0]
-    hidden = program.name.startswith("lethe")
-    if status != 200 or cookie.startswith("connect.sid=") == hidden or "=" not in cookie:
-        raise Failed(f"{program.name}: a login ended with status {status} and the cookie {cookie.partition('=')[0]!r}")
-    program.cookie = cookie
-    _, _, seen = ask(program, "/cookie", cookie=cookie)
-    if not seen.startswith(b"connect.sid=s%3A") or b"lethe" in seen:
-        raise Failed(f"{program.name}: the application does not see its session cookie")
+    if program.log_in:
+        program.cookie = program.log_in()
+    else:
+        status, fields, _ = ask(program, "/login")
+        program.cookie = (fields["Set-Cookie"] or "").partition(";")[0]
+        hidden = program.name.startswith("lethe")
+        if status != 200 or program.cookie.startswith("connect.sid=") == hidden or "=" not in program.cookie:
+            raise Failed(f"{program.name}: a login ended with status {status} and the cookie {program.cookie.partition('=')[0]!r}")
+    _, _, seen = ask(program, "/cookie", cookie=program.cookie)
+    if not seen.startswith(b"connect.sid=s%3A") or b";" in seen:
+        raise Failed(f"{program.name}: the application does not see its session cookie, and nothing else")
     if ask(program, "/private")[0] != 403:
         raise Failed(f"{program.name}: a client without a cookie is let in: the check proves nothing")
 
@@ -164,39 +121,20 @@ def measure(stage, program, case, seconds):
         log_in(program)  # wrk keeps the cookie it has: an older one would be made anew with every answer
     if program.log:
         os.truncate(program.log, 0)
-    pids, others = program.pids(), stage.origin.pids() + stage.redis.pids()
-    accepted, commands = origin_connections(stage), redis_commands(stage.redis)
-    busy, cpu, rest, redis = machine_busy_seconds(), cpu_seconds(pids), cpu_seconds(others), cpu_seconds(stage.redis.pids())
-    children, began = children_seconds(), time.monotonic()
+    accepted = origin_connections(stage)
+    reading = Reading(program.pids(), stage.origin.pids(), program.store)
     wrk = run_wrk(program, case, seconds)
-    took = time.monotonic() - began
-    cpu, rest, redis = cpu_seconds(pids) - cpu, cpu_seconds(others) - rest, cpu_seconds(stage.redis.pids()) - redis
-    foreign = machine_busy_seconds() - busy - cpu - rest - (children_seconds() - children)
-    requests = wrk["requests"]
-    lookups = (redis_commands(stage.redis) - commands - 1) / requests
+    used, requests = reading.end(), wrk["requests"]
     if origin_connections(stage) - accepted > 4 * CONNECTIONS:
         raise Failed(f"{program.name}: {case.title}: connections to the origin are not kept")
-    if case.session and program.name == "lethe" and lookups < 1:
+    lookups = used.commands / requests
+    if case.session and program.store is stage.redis and lookups < 1:
         raise Failed(f"{program.name}: {case.title}: {lookups:.2f} look-ups a request: sessions are not looked up")
     if program.log:
         check_log(program, requests)
-    return Result(requests=requests, rate=requests / (wrk["us"] / 1e6), cpu=cpu / requests * 1e6, p50=wrk["p50"] / 1e3,
-                  p99=wrk["p99"] / 1e3, rss=rss_mb(pids), lookups=lookups, redis_cpu=redis / requests * 1e6,
-                  foreign=max(0.0, foreign) / (took * os.cpu_count()))
-
-
-def counter(stage, pids):
-    """The command that counts the system calls of processes while another command, which stands behind it, runs."""
-    return ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-o", stage.path("perf.out"), "-p", ",".join(map(str, pids)), "--"]
-
-
-def can_count(stage):
-    """Whether perf is here and may use the kernel's tracepoints."""
-    try:
-        done = subprocess.run([*counter(stage, [os.getpid()]), "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return False
-    return done.returncode == 0 and "raw_syscalls" in stage.text("perf.out")
+    return Result(requests=requests, rate=requests / (wrk["us"] / 1e6), cpu=used.cpu / requests * 1e6, p50=wrk["p50"] / 1e3,
+                  p99=wrk["p99"] / 1e3, rss=rss_mb(program.pids()), lookups=lookups, store_cpu=used.store_cpu / requests * 1e6,
+                  foreign=used.foreign)
 
 
 def system_calls(stage, program, case, seconds):
@@ -204,9 +142,6 @@ def system_calls(stage, program, case, seconds):
     if case.session:
         log_in(program)
     requests = run_wrk(program, case, seconds, counter(stage, program.pids()))["requests"]
-    counts = [line.split(",")[0] for line in stage.text("perf.out").splitlines() if "raw_syscalls" in line]
-    if len(counts) != 1 or not counts[0].isdigit():
-        raise Failed(f"perf: {stage.text('perf.out').strip()}")
     if program.log:
         os.truncate(program.log, 0)
-    return int(counts[0]) / requests
+    return counted(stage) / requests

@@ -6,18 +6,18 @@ It fails (1) when an answer was wrong or missing, never because a program was sl
 import argparse
 import datetime
 import os
-import subprocess
 import sys
 import tempfile
 
-sys.dont_write_bytecode = True
-
-import measure  # noqa: E402 (our own modules, after the line above)
-import report  # noqa: E402
-from programs import Failed, Stage, end_on_signals  # noqa: E402
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(TOP, "bench"))
+
+from common import figures, reading  # noqa: E402 (our own modules, after the lines above)
+from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
+from compare import measure, report  # noqa: E402
+from compare.programs import Compared  # noqa: E402
 
 
 def arguments():
@@ -40,19 +40,6 @@ def arguments():
     return a
 
 
-def helper(name, lethe, folder):
-    """origin or relay: what CMake built beside lethe, else compiled here and now."""
-    built = os.path.join(os.path.dirname(os.path.abspath(lethe)), "bench", f"bench_{name}")
-    if os.access(built, os.X_OK) and os.path.getmtime(built) >= os.path.getmtime(os.path.join(HERE, f"{name}.c")):
-        return built
-    output = os.path.join(folder, name)
-    done = subprocess.run(["cc", "-O2", "-std=c17", "-D_GNU_SOURCE", "-o", output, os.path.join(HERE, f"{name}.c")],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"cc: {done.stderr.strip()}")
-    return output
-
-
 def set_up(stage, args):
     """Starts everything; returns {case key: programs}."""
     stage.start_origin()
@@ -64,6 +51,8 @@ def set_up(stage, args):
         plain.append(stage.start_lethe("lethe", stage.redis_url(), False))
         logging.append(stage.start_lethe("lethe+log", stage.redis_url(), True))
         sealed.append(stage.start_lethe("lethe, sealed", "sealed", False))
+    for program in plain + logging:
+        program.store = stage.redis if program.name.startswith("lethe") else None
     taking_part = {c.key: logging if c.logs else plain + sealed if c.session else plain for c in measure.CASES}
     for case in measure.CASES:
         for program in taking_part[case.key]:
@@ -71,11 +60,6 @@ def set_up(stage, args):
                 measure.log_in(program)
             measure.check_one(program, case)
     return taking_part
-
-
-def rotated(items, by):
-    by %= len(items)
-    return items[by:] + items[:by]
 
 
 def run_rounds(stage, cases, taking_part, rounds, seconds):
@@ -91,7 +75,7 @@ def run_rounds(stage, cases, taking_part, rounds, seconds):
 
 
 def count_system_calls(stage, cases, taking_part, args):
-    if args.no_system_calls or not measure.can_count(stage):
+    if args.no_system_calls or not reading.can_count(stage):
         return {}
     return {(c.key, p.name): measure.system_calls(stage, p, c, 1) for c in cases for p in taking_part[c.key]}
 
@@ -106,11 +90,11 @@ def main():
     lethe = os.path.abspath(args.lethe)
     if not args.without_lethe and not os.access(lethe, os.X_OK):
         raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE or --without-lethe")
-    machine = report.machine(None if args.without_lethe else lethe)  # now: the checkout may move on meanwhile
+    machine = figures.machine(None if args.without_lethe else lethe, figures.PROGRAMS)  # now: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
-        binaries = {"lethe": lethe, "origin": helper("origin", lethe, folder), "relay": helper("relay", lethe, folder)}
-        with Stage(folder, binaries) as stage:
+        binaries = {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder), "relay": helper("compare/relay.c", lethe, folder)}
+        with Compared(folder, binaries) as stage:
             taking_part = set_up(stage, args)
             found = run_rounds(stage, cases, taking_part, rounds, seconds)
             calls = count_system_calls(stage, cases, taking_part, args)

@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a session's look-up costs, by store, beside nginx with Lua that asks Redis and HAProxy that asks nobody: see ../README.md.
+
+It fails (1) when an answer was wrong or missing, never because a program was slow."""
+import argparse
+import datetime
+import os
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(TOP, "bench"))
+
+from common import figures, reading  # noqa: E402 (our own modules, after the lines above)
+from common.figures import median, ratio, spread  # noqa: E402
+from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
+from compare import measure  # noqa: E402
+from stores.servers import Stores, start_lethes  # noqa: E402
+
+CASES = tuple(case for case in measure.CASES if case.key in ("small", "session"))
+
+HEAD = ("| program | CPU, µs a request in a session | without one | the look-up | to nginx + Lua | in a session, requests a second of one core "
+        "| with the store's CPU | store: CPU, µs | commands | system calls | requests/s | p50, ms | p99, ms |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
+    p.add_argument("--quick", action="store_true", help="prints, writes nothing (unless --output); this is the default")
+    p.add_argument("--full", action="store_true", help="about 3 minutes; writes ../results/<date>-stores.md")
+    p.add_argument("--rounds", type=int, metavar="N", help="2 (quick) or 9 (full)")
+    p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
+    p.add_argument("--store", metavar="NAME=URL", action="append", default=[], help="one more, whose server runs already")
+    p.add_argument("--output", metavar="FILE", help="where the report goes")
+    p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
+    a = p.parse_args()
+    if a.quick and a.full:
+        p.error("--quick or --full, not both")
+    if not all("=" in row for row in a.store):
+        p.error("--store: write a name, \"=\" and a URL")
+    return a
+
+
+def set_up(stage, args):
+    """Starts everything; returns the programs, and what takes no part."""
+    stage.start_origin()
+    stage.start_redis()
+    programs = [stage.start_haproxy(False), stage.start_nginx(False), stage.start_lua()]
+    lethes, absent = start_lethes(stage, [(*row.split("=", 1), None) for row in args.store])
+    for program in programs + lethes:
+        for case in CASES:
+            if case.session:
+                measure.log_in(program)
+            measure.check_one(program, case)
+    return programs + lethes, absent
+
+
+def run_rounds(stage, programs, rounds, seconds):
+    found = {(case.key, program.name): [] for case in CASES for program in programs}
+    for number in range(rounds):
+        for place, case in enumerate(CASES):
+            for program in rotated(programs, number + place):
+                result = measure.measure(stage, program, case, seconds)
+                found[case.key, program.name].append(result)
+                print(f"round {number + 1}/{rounds}  {case.key:8} {program.name:20} {result.cpu:7.1f} µs a request {result.rate:8.0f}/s",
+                      file=sys.stderr, flush=True)
+    return found
+
+
+def count_system_calls(stage, programs, args):
+    if args.no_system_calls or not reading.can_count(stage):
+        return {}
+    case = next(case for case in CASES if case.session)
+    return {program.name: measure.system_calls(stage, program, case, 1) for program in programs}
+
+
+def row(name, found, calls, lua):
+    mine = found["session", name]
+    cpu, without, store = median(mine, "cpu"), median(found["small", name], "cpu"), median(mine, "store_cpu")
+    does = name.startswith("lethe") or "Lua" in name
+    has_store = store >= 0.05
+    cells = [name, spread(mine, "cpu"), f"{without:.1f}", f"{cpu - without:.1f}" if does else "", ratio(cpu, lua), f"{1e6 / cpu:.0f}",
+             f"{1e6 / (cpu + store):.0f}" if has_store else "", f"{store:.1f}" if has_store else "",
+             f"{median(mine, 'lookups'):.1f}" if median(mine, "lookups") >= 0.05 else "", f"{calls[name]:.1f}" if name in calls else "",
+             f"{median(mine, 'rate'):.0f}", f"{median(mine, 'p50'):.2f}", f"{median(mine, 'p99'):.2f}"]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def render(today, machine, args, rounds, programs, absent, found, calls):
+    how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every program has its turn of {args.seconds} s, in "
+           f"rotating order; {measure.CONNECTIONS} connections kept alive, one worker a program; GET, an answer of 1 KB. bench/README.md says what "
+           "was set up and how to read this.")
+    lua = median(found["session", "nginx+Lua"], "cpu")
+    rows = "".join(row(program.name, found, calls, lua) for program in programs)
+    missing = "".join(f"- {line}\n" for line in absent)
+    left_out = f"Stores that took no part:\n\n{missing}\n" if absent else ""
+    return (f"# Looking sessions up, measured on {today}\n\n{how}\n\n{figures.quality(found)}\n{HEAD}{rows}\n{left_out}"
+            f"### The machine\n\n{machine}")
+
+
+def main():
+    args = arguments()
+    end_on_signals()
+    rounds, today, lethe = args.rounds or (9 if args.full else 2), datetime.date.today().isoformat(), os.path.abspath(args.lethe)
+    output = args.output or (os.path.join(HERE, "..", "results", f"{today}-stores.md") if args.full else None)
+    if not os.access(lethe, os.X_OK):
+        raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE")
+    machine = figures.machine(lethe, figures.PROGRAMS)  # now: the checkout may move on meanwhile
+    with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
+        os.chmod(folder, 0o755)
+        with Stores(folder, {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder)}) as stage:
+            programs, absent = set_up(stage, args)
+            found = run_rounds(stage, programs, rounds, args.seconds)
+            calls = count_system_calls(stage, programs, args)
+    text = render(today, machine, args, rounds, programs, absent, found, calls)
+    print(text)
+    if output:
+        with open(output, "w", encoding="utf-8") as f:
+            f.write(text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as e:
+        sys.exit(f"bench: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
