@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_redis_unix};
+static const struct lt_store_driver *const drivers[] = {
+    &lt_store_redis, &lt_store_redis_unix, &lt_store_memcached, &lt_store_postgres, &lt_store_postgresql,
+};
 
 static const struct lt_store_driver *driver_of(struct lt_span url) {
     for (unsigned i = 0; i < sizeof drivers / sizeof *drivers; i++)
@@ -34,7 +36,8 @@ const char *lt_store_check(struct lt_span url) {
     if (lt_store_is_client_held(url))
         return NULL;
     return driver ? driver->check(url)
-                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", or \"sealed\" or \"jwt\" for a cookie";
+                  : "write \"redis://host:6379/0\", \"redis+unix:///path?db=0\", \"postgres://user:password@host/db\", "
+                    "\"memcached://host:11211\", or \"sealed\" or \"jwt\" for a cookie";
 }
 
 struct lt_store *lt_store_new(const struct lt_store_options *o) {
@@ -88,6 +91,13 @@ void lt_store_finish(struct lt_store_op *op) {
     lt_metric_observe(s->metrics, s->seconds_row, (uint64_t)(lt_clock_mono() - op->began) * 1000);
     lt_metric_set(s->metrics, s->breaker_row, s->driver->breaker_is_open(s));
     op->done(op);
+}
+
+bool lt_store_is_worth_another_try(const struct lt_store_op *op, enum lt_err e) {
+    bool unheard = e == LT_ERR_REFUSED || e == LT_ERR_CLOSED || e == LT_ERR_RESET || e == LT_ERR_IO;
+    bool writes = op->kind != LT_STORE_LOAD && op->kind != LT_STORE_RENEW;
+    int64_t patience = op->kind == LT_STORE_RELEASE ? op->lease : op->store->timeout;
+    return writes && unheard && lt_clock_mono() - op->began + LT_STORE_AGAIN_MS < patience;
 }
 
 // --- alone ---
