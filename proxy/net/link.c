@@ -51,6 +51,17 @@ struct lt_link_call *lt_link_take(struct lt_link *l) {
     return c;
 }
 
+void lt_link_replace(struct lt_link *l, struct lt_link_call *c, struct lt_link_call *other) {
+    if (other) {
+        other->deadline = c->deadline;
+        other->refused = c->refused;
+        lt_list_insert(&c->node, &other->node);
+    } else if (c->refused == LT_OK) {
+        l->n--;
+    }
+    lt_list_remove(&c->node);
+}
+
 static void move_all(struct lt_list *from, struct lt_list *to) {
     lt_list_init(to);
     while (!lt_list_empty(from)) {
@@ -158,6 +169,7 @@ bool lt_link_push(struct lt_link *l, struct lt_link_call *c) {
         return false;
     }
     c->deadline = lt_clock_mono() + l->timeout;
+    c->refused = LT_OK;
     lt_list_append(&l->waiting, &c->node);
     if (l->n++ == 0)
         lt_link_watch(l);
@@ -165,7 +177,8 @@ bool lt_link_push(struct lt_link *l, struct lt_link_call *c) {
     return true;
 }
 
-void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_loop *loop, int64_t timeout, const char *where) {
+void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_loop *loop, int64_t timeout,
+                  const char *where) {
     *l = (struct lt_link){.ops = ops, .loop = loop, .timeout = timeout, .where = where};
     l->seed = (unsigned)lt_clock_wall() ^ (unsigned)(uintptr_t)l;
     lt_list_init(&l->waiting);

@@ -13,8 +13,8 @@ struct lt_link;
 // One call on its way, embedded in the protocol's own.
 struct lt_link_call {
     struct lt_list node;
-    int64_t deadline; // monotonic ms
-    enum lt_err refused;
+    int64_t deadline;    // monotonic ms
+    enum lt_err refused; // LT_OK: it waits for an answer
 };
 
 struct lt_link_ops {
@@ -45,7 +45,8 @@ struct lt_link {
 };
 
 // `timeout`: ms a call, connecting included. `where` must outlive it and holds no password.
-void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_loop *loop, int64_t timeout, const char *where);
+void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_loop *loop, int64_t timeout,
+                  const char *where);
 
 // Disconnects; calls still under way fail with LT_ERR_CANCELED.
 void lt_link_fini(struct lt_link *l);
@@ -59,6 +60,9 @@ void lt_link_refuse(struct lt_link *l, struct lt_link_call *c, enum lt_err e);
 
 // The call whose answer has come, off the line. NULL: none waits.
 struct lt_link_call *lt_link_take(struct lt_link *l);
+
+// `c` leaves the line (it will not be told); `other`, if not NULL, stands in its place.
+void lt_link_replace(struct lt_link *l, struct lt_link_call *c, struct lt_link_call *other);
 
 // Behind a batch of answers: looks at the deadline of who is the oldest now.
 void lt_link_watch(struct lt_link *l);

@@ -168,6 +168,23 @@ void lt_memcached_send(struct lt_memcached *m, struct lt_memcached_call *call, c
         m->queued.len = before;
 }
 
+static void free_ghost(struct lt_memcached_call *ghost, enum lt_err e, const struct lt_memcached_answer *a) {
+    (void)e;
+    (void)a;
+    free(ghost);
+}
+
+// Its answer will come all the same: a ghost takes that.
+bool lt_memcached_cancel(struct lt_memcached *m, struct lt_memcached_call *call) {
+    struct lt_memcached_call *ghost = malloc(sizeof *ghost);
+    if (!ghost)
+        return false;
+    *ghost = *call;
+    ghost->done = free_ghost;
+    lt_link_replace(&m->link, &call->link, &ghost->link);
+    return true;
+}
+
 size_t lt_memcached_item_max(const struct lt_memcached *m) {
     return m->item_max;
 }

@@ -56,6 +56,9 @@ void lt_memcached_free(struct lt_memcached *m);
 // Queues `call->commands` commands, whose bytes are the pieces one behind the other. `done` must be set.
 void lt_memcached_send(struct lt_memcached *m, struct lt_memcached_call *call, const struct lt_span *pieces, unsigned n);
 
+// Nobody waits for this call any more: `done` will not be called. False: no memory; then it will.
+bool lt_memcached_cancel(struct lt_memcached *m, struct lt_memcached_call *call);
+
 // The largest item that the server takes (its option -I), key and all. 0: not connected yet.
 size_t lt_memcached_item_max(const struct lt_memcached *m);
 

@@ -311,6 +311,25 @@ void lt_postgres_send(struct lt_postgres *p, struct lt_postgres_call *call) {
     lt_link_push(&p->link, &call->link);
 }
 
+static void free_ghost(struct lt_postgres_call *ghost, enum lt_err e, const struct pg_result *r) {
+    (void)e;
+    (void)r;
+    free(ghost);
+}
+
+// What was sent is answered all the same: a ghost takes that.
+bool lt_postgres_cancel(struct lt_postgres *p, struct lt_postgres_call *call) {
+    struct lt_postgres_call *ghost = call->sent ? malloc(sizeof *ghost) : NULL;
+    if (call->sent && !ghost)
+        return false;
+    if (ghost) {
+        *ghost = *call;
+        ghost->done = free_ghost;
+    }
+    lt_link_replace(&p->link, &call->link, ghost ? &ghost->link : NULL);
+    return true;
+}
+
 bool lt_postgres_is_open(const struct lt_postgres *p) {
     return lt_link_is_open(&p->link);
 }

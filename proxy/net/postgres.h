@@ -14,9 +14,9 @@ enum { LT_POSTGRES_ARGS = 9, LT_POSTGRES_STATEMENTS = 16 };
 // What a statement is run with.
 struct lt_postgres_args {
     unsigned statement;
-    const char *values[LT_POSTGRES_ARGS]; // NULL: NULL
+    const char *values[LT_POSTGRES_ARGS];                     // NULL: NULL
     int lengths[LT_POSTGRES_ARGS], formats[LT_POSTGRES_ARGS]; // 1: binary, and the length counts; 0: text
-    char texts[LT_POSTGRES_ARGS][24]; // room for numbers as text
+    char texts[LT_POSTGRES_ARGS][24];                         // room for numbers as text
 };
 
 // One statement on its way, embedded in whatever waits for it.
@@ -49,6 +49,9 @@ struct lt_postgres *lt_postgres_new(struct lt_loop *loop, const struct lt_postgr
 void lt_postgres_free(struct lt_postgres *p);
 
 void lt_postgres_send(struct lt_postgres *p, struct lt_postgres_call *call);
+
+// Nobody waits for this call any more: `done` will not be called. False: no memory; then it will.
+bool lt_postgres_cancel(struct lt_postgres *p, struct lt_postgres_call *call);
 
 bool lt_postgres_is_open(const struct lt_postgres *p);
 bool lt_postgres_is_ready(const struct lt_postgres *p);

@@ -28,11 +28,5 @@ struct lt_store {
 // op->result is set: counts the time and tells the caller.
 void lt_store_finish(struct lt_store_op *op);
 
-// Between two tries of a write.
-enum { LT_STORE_AGAIN_MS = 30 };
-
-// The operation got no answer, because of `e`. A write that was not sent, or whose answer was lost, is tried again for as long as
-// somebody can wait for it: a look-up may fail at once, but a lock that is not given back stops its session. Repeating does no harm.
-bool lt_store_is_worth_another_try(const struct lt_store_op *op, enum lt_err e);
-
-extern const struct lt_store_driver lt_store_redis, lt_store_redis_unix, lt_store_memcached, lt_store_postgres, lt_store_postgresql;
+extern const struct lt_store_driver lt_store_redis, lt_store_redis_unix, lt_store_memcached, lt_store_postgres,
+    lt_store_postgresql;

@@ -17,7 +17,7 @@
 // - The value outlives the record when a lock is in it, so that a lock does not end with the record (LOCK needs none at all).
 // What memcached itself forgets (no memory, a restart) is gone; see docs/stores.md. It also deletes a value when a write of it does not
 // fit: too large ones are not sent.
-#include "store/driver.h"
+#include "store/effort.h"
 #include "store/memcached_record.h"
 
 #include "base/arena.h"
@@ -41,12 +41,11 @@ enum step { READ, LEASE, STORE, RENEW, RELEASE };
 
 // An operation on its way, in the op's room for the driver.
 struct command {
+    struct lt_store_effort effort;
     struct lt_memcached_call call;
-    struct lt_timer again;
-    struct lt_store_op *op;
     struct lt_memcached *server;
     enum step step;
-    unsigned tries, conflicts;
+    unsigned conflicts;
     bool there; // a value was read; `cas` is its
     uint64_t cas;
     struct lt_memcached_record record;
@@ -116,10 +115,12 @@ static void release(struct lt_store_op *op) {
 
 static void finish(struct lt_store_op *op, enum lt_store_result result) {
     bool keeps = op->kind == LT_STORE_SAVE || op->kind == LT_STORE_PUT || op->kind == LT_STORE_CREATE;
-    op->result = result;
+    bool counts = op->kind == LT_STORE_LOAD || op->kind == LT_STORE_PUT || op->kind == LT_STORE_CREATE;
+    if (counts && result == LT_STORE_OK)
+        op->fence = command_of(op)->record.number;
     if (!keeps && (op->kind != LT_STORE_LOAD || result != LT_STORE_OK))
         lt_buf_consume(&op->data, op->data.len);
-    lt_store_finish(op);
+    lt_store_effort_end(&command_of(op)->effort, result);
 }
 
 // --- write ---
@@ -179,7 +180,8 @@ static void decide(struct lt_store_op *op, enum lt_memcached_lease lease) {
 
 // --- answers ---
 
-static void begin(struct lt_store_op *op) {
+static void begin(struct lt_store_effort *effort) {
+    struct lt_store_op *op = effort->op;
     struct command *command = command_of(op);
     command->record = (struct lt_memcached_record){0};
     command->there = false;
@@ -233,7 +235,7 @@ static void was_stored(struct lt_store_op *op, const struct lt_memcached_answer 
     bool leased = command->call.commands == 1 || command->call.first == LT_MEMCACHED_HD;
     if (a->word == LT_MEMCACHED_HD)
         finish(op, leased ? LT_STORE_OK : LT_STORE_DOWN);
-    else if (++command->conflicts < CONFLICTS_MAX && lt_clock_mono() - op->began < op->store->timeout)
+    else if (++command->conflicts < CONFLICTS_MAX && lt_store_effort_has_time(&command->effort))
         read_value(op);
     else
         finish(op, LT_STORE_DOWN);
@@ -246,26 +248,11 @@ static void was_refused(struct lt_store_op *op, struct lt_span line) {
     finish(op, LT_STORE_DOWN);
 }
 
-static void on_again(struct lt_timer *t) {
-    begin(LT_ENTRY(t, struct command, again)->op);
-}
-
-static void got_nothing(struct lt_store_op *op, enum lt_err e) {
-    struct command *command = command_of(op);
-    bool lost = e == LT_ERR_CLOSED || e == LT_ERR_RESET;
-    if (lost && command->tries++ < 2)
-        begin(op);
-    else if (lt_store_is_worth_another_try(op, e))
-        lt_timer_set(op->store->loop, &command->again, LT_STORE_AGAIN_MS);
-    else
-        finish(op, LT_STORE_DOWN);
-}
-
 static void on_answer(struct lt_memcached_call *call, enum lt_err e, const struct lt_memcached_answer *a) {
     struct command *command = LT_ENTRY(call, struct command, call);
-    struct lt_store_op *op = command->op;
+    struct lt_store_op *op = command->effort.op;
     if (!a)
-        got_nothing(op, e);
+        lt_store_effort_failed(&command->effort, e);
     else if (a->word == LT_MEMCACHED_ERROR)
         was_refused(op, a->line);
     else if (command->step == READ)
@@ -279,6 +266,13 @@ static void on_answer(struct lt_memcached_call *call, enum lt_err e, const struc
     else
         finish(op, LT_STORE_OK);
 }
+
+static bool cancel(struct lt_store_effort *effort) {
+    struct command *command = command_of(effort->op);
+    return lt_memcached_cancel(command->server, &command->call);
+}
+
+static const struct lt_store_effort_ops effort_ops = {begin, cancel};
 
 // --- servers ---
 
@@ -307,10 +301,9 @@ static struct lt_memcached *server_of(const struct memcached_store *m, const cha
 
 static void submit(struct lt_store *s, struct lt_store_op *op) {
     struct command *command = command_of(op);
-    *command = (struct command){.op = op, .call = {.done = on_answer}};
+    *command = (struct command){.call = {.done = on_answer}};
     command->server = server_of((struct memcached_store *)s, op->hash);
-    lt_timer_init(&command->again, on_again);
-    begin(op);
+    lt_store_effort_begin(&command->effort, op, &effort_ops);
 }
 
 static bool breaker_is_open(const struct lt_store *s) {
@@ -343,7 +336,8 @@ static struct lt_span servers_of(struct lt_span url) {
 }
 
 static const char *check(struct lt_span url) {
-    static const char how[] = "write \"memcached://host:port\", or several servers: \"memcached://one:11211,two:11211\"";
+    static const char how[] =
+        "write \"memcached://host:port\", or several servers: \"memcached://one:11211,two:11211\"";
     struct lt_arena arena;
     struct lt_span list = servers_of(url), address;
     unsigned n = 0;

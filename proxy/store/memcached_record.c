@@ -103,7 +103,8 @@ static void give_back(const struct lt_store_op *op, struct lt_memcached_record *
         memset(r->owner, 0, sizeof r->owner);
 }
 
-static enum lt_memcached_step take_lock(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease) {
+static enum lt_memcached_step take_lock(struct lt_store_op *op, struct lt_memcached_record *r,
+                                        enum lt_memcached_lease lease) {
     if (r->owner[0] && !is_mine(op, r) && lease != LT_MEMCACHED_OVER)
         return lease == LT_MEMCACHED_UNKNOWN ? LT_MEMCACHED_ASK_LEASE : finish(op, LT_STORE_BUSY);
     memcpy(r->owner, op->owner, sizeof r->owner);
@@ -111,14 +112,14 @@ static enum lt_memcached_step take_lock(struct lt_store_op *op, struct lt_memcac
     return LT_MEMCACHED_STORE;
 }
 
-static enum lt_memcached_step load(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease, int64_t now) {
+static enum lt_memcached_step load(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease,
+                                   int64_t now) {
     if (r->kind != LT_MEMCACHED_DATA)
         return finish(op, r->kind == LT_MEMCACHED_TOMBSTONE ? LT_STORE_ENDED : LT_STORE_MISS);
     enum lt_memcached_step step = op->lease ? take_lock(op, r, lease) : LT_MEMCACHED_STORE;
     if (step != LT_MEMCACHED_STORE)
         return step;
     r->number += op->lease ? 1 : 0;
-    op->fence = r->number;
     bool later = slide(op, r, now);
     return op->lease || later ? LT_MEMCACHED_STORE : finish(op, LT_STORE_OK);
 }
@@ -134,7 +135,6 @@ static void hold(struct lt_memcached_record *r, uint64_t number, int64_t ends, i
 static enum lt_memcached_step create(struct lt_store_op *op, struct lt_memcached_record *r, int64_t now) {
     int64_t ends = op->expires > now ? op->expires : now + 1;
     hold(r, 1, ends, op->ttl > 0 ? op->ttl : 1, now);
-    op->fence = 1;
     return op->lease ? take_lock(op, r, LT_MEMCACHED_OVER) : LT_MEMCACHED_STORE;
 }
 
@@ -150,7 +150,8 @@ static enum lt_memcached_step save(struct lt_store_op *op, struct lt_memcached_r
     return LT_MEMCACHED_STORE;
 }
 
-static enum lt_memcached_step put_over(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease, int64_t now) {
+static enum lt_memcached_step put_over(struct lt_store_op *op, struct lt_memcached_record *r,
+                                       enum lt_memcached_lease lease, int64_t now) {
     bool there = r->kind == LT_MEMCACHED_DATA;
     if (r->kind == LT_MEMCACHED_TOMBSTONE)
         return finish(op, LT_STORE_ENDED);
@@ -164,7 +165,6 @@ static enum lt_memcached_step put_over(struct lt_store_op *op, struct lt_memcach
     hold(r, (there ? r->number : (uint64_t)now) + 1, there ? r->ends : op->expires, op->ttl, now);
     if (r->kind != LT_MEMCACHED_DATA)
         return finish(op, LT_STORE_ENDED);
-    op->fence = r->number;
     return LT_MEMCACHED_STORE;
 }
 
@@ -190,8 +190,8 @@ static enum lt_memcached_step expire(struct lt_store_op *op, struct lt_memcached
     return LT_MEMCACHED_STORE;
 }
 
-enum lt_memcached_step lt_memcached_record_decide(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease,
-                                                  int64_t now) {
+enum lt_memcached_step lt_memcached_record_decide(struct lt_store_op *op, struct lt_memcached_record *r,
+                                                  enum lt_memcached_lease lease, int64_t now) {
     forget_what_is_over(r, now);
     switch (op->kind) {
     case LT_STORE_LOAD:

@@ -31,9 +31,10 @@ enum lt_memcached_step {
     LT_MEMCACHED_STORE,     // the record as it is now; then the operation has succeeded
 };
 
-// `now`: wall ms. Changes `r` to what is to be stored, and sets op->fence. A record whose time is over counts as none.
-enum lt_memcached_step lt_memcached_record_decide(struct lt_store_op *op, struct lt_memcached_record *r, enum lt_memcached_lease lease,
-                                                  int64_t now);
+// `now`: wall ms. Changes `r` to what is to be stored, and the op not at all but for its result: it may have to be decided again.
+// A record whose time is over counts as none.
+enum lt_memcached_step lt_memcached_record_decide(struct lt_store_op *op, struct lt_memcached_record *r,
+                                                  enum lt_memcached_lease lease, int64_t now);
 
 // Does storing this operation's record begin a lease?
 static inline bool lt_memcached_locks(const struct lt_store_op *op) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions in PostgreSQL: a row of the table lethe_session each, an operation one statement and one round trip (postgres_sql.h), which
 // may be repeated without harm when an answer was lost. All times are the server's: the replicas' clocks need not agree.
-#include "store/driver.h"
+#include "store/effort.h"
 #include "store/postgres_sql.h"
 
 #include "base/clock.h"
@@ -19,9 +19,9 @@ _Static_assert(CONDITION + 1 == LT_POSTGRES_ARGS, "arguments");
 _Static_assert((int)STATEMENTS <= (int)LT_POSTGRES_STATEMENTS, "statements");
 
 static const char *const statements[STATEMENTS] = {
-    [LT_STORE_LOAD] = load_sql,       [LT_STORE_CREATE] = create_sql, [LT_STORE_SAVE] = save_sql,
-    [LT_STORE_PUT] = put_sql,         [LT_STORE_TOUCH] = touch_sql,   [LT_STORE_END] = end_sql,
-    [LT_STORE_EXPIRE] = expire_sql,   [LT_STORE_LOCK] = lock_sql,     [LT_STORE_RENEW] = renew_sql,
+    [LT_STORE_LOAD] = load_sql,       [LT_STORE_CREATE] = create_sql,  [LT_STORE_SAVE] = save_sql,
+    [LT_STORE_PUT] = put_sql,         [LT_STORE_TOUCH] = touch_sql,    [LT_STORE_END] = end_sql,
+    [LT_STORE_EXPIRE] = expire_sql,   [LT_STORE_LOCK] = lock_sql,      [LT_STORE_RENEW] = renew_sql,
     [LT_STORE_RELEASE] = release_sql, [LOAD_LOCKED] = load_locked_sql, [SWEEP] = sweep_sql,
 };
 
@@ -38,10 +38,9 @@ struct postgres_store {
 
 // An operation on its way, in the op's room for the driver.
 struct command {
+    struct lt_store_effort effort;
     struct lt_postgres_call call;
-    struct lt_timer again;
-    struct lt_store_op *op;
-    unsigned tries, conflicts;
+    unsigned conflicts;
     char key[LT_STORE_PREFIX_MAX + LT_TOKEN_HASH_TEXT + 2];
     char owner[(LT_STORE_OWNER * 4 + 2) / 3 + 1]; // an owner may be any bytes that a caller has sent
 };
@@ -68,7 +67,7 @@ static void set_number(struct lt_postgres_args *a, unsigned i, int64_t number) {
 
 static void fill(struct lt_postgres_call *call, struct lt_postgres_args *a) {
     struct command *command = LT_ENTRY(call, struct command, call);
-    struct lt_store_op *op = command->op;
+    struct lt_store_op *op = command->effort.op;
     bool writes = op->kind == LT_STORE_CREATE || op->kind == LT_STORE_SAVE || op->kind == LT_STORE_PUT;
     a->statement = op->kind == LT_STORE_LOAD && op->lease ? LOAD_LOCKED : op->kind;
     set_text(a, KEY, command->key);
@@ -87,9 +86,15 @@ static void fill(struct lt_postgres_call *call, struct lt_postgres_args *a) {
     }
 }
 
-static void send_op(struct lt_store_op *op) {
-    lt_postgres_send(store_of(op)->postgres, &command_of(op)->call);
+static void begin(struct lt_store_effort *effort) {
+    lt_postgres_send(store_of(effort->op)->postgres, &command_of(effort->op)->call);
 }
+
+static bool cancel(struct lt_store_effort *effort) {
+    return lt_postgres_cancel(store_of(effort->op)->postgres, &command_of(effort->op)->call);
+}
+
+static const struct lt_store_effort_ops effort_ops = {begin, cancel};
 
 // --- its result ---
 
@@ -133,14 +138,14 @@ static int verdict(const struct lt_store_op *op, const PGresult *r) {
     return LT_STORE_DOWN;
 }
 
-static void read_row(struct lt_store_op *op, const PGresult *r) {
+// False: no memory for the data.
+static bool read_row(struct lt_store_op *op, const PGresult *r) {
     if (op->kind == LT_STORE_LOAD || op->kind == LT_STORE_CREATE || op->kind == LT_STORE_PUT)
         op->fence = number_at(r, 1);
     if (op->kind != LT_STORE_LOAD)
-        return;
+        return true;
     lt_buf_consume(&op->data, op->data.len);
-    if (!lt_buf_append(&op->data, lt_span(PQgetvalue(r, 0, 2), (size_t)PQgetlength(r, 0, 2))))
-        op->result = LT_STORE_DOWN;
+    return lt_buf_append(&op->data, lt_span(PQgetvalue(r, 0, 2), (size_t)PQgetlength(r, 0, 2)));
 }
 
 static void log_error(const PGresult *r) {
@@ -157,37 +162,24 @@ static bool was_undone(const PGresult *r) {
 
 static void got_row(struct lt_store_op *op, const PGresult *r) {
     int word = was_undone(r) ? AGAIN : verdict(op, r);
-    bool may_repeat = command_of(op)->conflicts++ < AGAIN_MAX && lt_clock_mono() - op->began < op->store->timeout;
-    if (word == AGAIN && may_repeat) {
-        send_op(op);
+    struct command *command = command_of(op);
+    if (word == AGAIN && command->conflicts++ < AGAIN_MAX && lt_store_effort_has_time(&command->effort)) {
+        begin(&command->effort);
         return;
     }
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
         log_error(r);
-    op->result = word == AGAIN ? LT_STORE_DOWN : (enum lt_store_result)word;
-    if (op->result == LT_STORE_OK && PQntuples(r))
-        read_row(op, r);
-    lt_store_finish(op);
-}
-
-static void on_again(struct lt_timer *t) {
-    send_op(LT_ENTRY(t, struct command, again)->op);
+    if (word == AGAIN || (word == LT_STORE_OK && PQntuples(r) && !read_row(op, r)))
+        word = LT_STORE_DOWN;
+    lt_store_effort_end(&command->effort, (enum lt_store_result)word);
 }
 
 static void on_answer(struct lt_postgres_call *call, enum lt_err e, const PGresult *r) {
     struct command *command = LT_ENTRY(call, struct command, call);
-    struct lt_store_op *op = command->op;
-    bool lost = e == LT_ERR_CLOSED || e == LT_ERR_RESET;
-    if (r) {
-        got_row(op, r);
-    } else if (lost && command->tries++ < 2) {
-        send_op(op);
-    } else if (lt_store_is_worth_another_try(op, e)) {
-        lt_timer_set(op->store->loop, &command->again, LT_STORE_AGAIN_MS);
-    } else {
-        op->result = LT_STORE_DOWN;
-        lt_store_finish(op);
-    }
+    if (r)
+        got_row(command->effort.op, r);
+    else
+        lt_store_effort_failed(&command->effort, e);
 }
 
 // --- what is over ---
@@ -220,15 +212,14 @@ static void on_sweep(struct lt_timer *t) {
 static void submit(struct lt_store *s, struct lt_store_op *op) {
     struct postgres_store *p = (struct postgres_store *)s;
     struct command *command = command_of(op);
-    *command = (struct command){.op = op, .call = {.fill = fill, .done = on_answer}};
+    *command = (struct command){.call = {.fill = fill, .done = on_answer}};
     snprintf(command->key, sizeof command->key, "%s:%s", s->prefix, op->hash);
     lt_base64url_encode(op->owner, strlen(op->owner), command->owner);
-    lt_timer_init(&command->again, on_again);
     if (!p->sweep.done) {
         p->sweep = (struct lt_postgres_call){.fill = fill_sweep, .done = on_swept};
         lt_timer_set(s->loop, &p->sweep_timer, SWEEP_FIRST_MS);
     }
-    send_op(op);
+    lt_store_effort_begin(&command->effort, op, &effort_ops);
 }
 
 static struct lt_store *open_store(const struct lt_store_options *o) {
@@ -260,9 +251,10 @@ static void close_store(struct lt_store *s) {
 }
 
 static const char *check(struct lt_span url) {
-    return lt_postgres_check(url) ? NULL
-                                  : "write \"postgres://user:password@host:5432/database\", or by a unix socket "
-                                    "\"postgres://user@/database?host=/run/postgresql\"; percent-encode what is no letter";
+    return lt_postgres_check(url)
+               ? NULL
+               : "write \"postgres://user:password@host:5432/database\", or by a unix socket "
+                 "\"postgres://user@/database?host=/run/postgresql\"; percent-encode what is no letter";
 }
 
 static bool breaker_is_open(const struct lt_store *s) {

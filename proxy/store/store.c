@@ -93,13 +93,6 @@ void lt_store_finish(struct lt_store_op *op) {
     op->done(op);
 }
 
-bool lt_store_is_worth_another_try(const struct lt_store_op *op, enum lt_err e) {
-    bool unheard = e == LT_ERR_REFUSED || e == LT_ERR_CLOSED || e == LT_ERR_RESET || e == LT_ERR_IO;
-    bool writes = op->kind != LT_STORE_LOAD && op->kind != LT_STORE_RENEW;
-    int64_t patience = op->kind == LT_STORE_RELEASE ? op->lease : op->store->timeout;
-    return writes && unheard && lt_clock_mono() - op->began + LT_STORE_AGAIN_MS < patience;
-}
-
 // --- alone ---
 
 static void on_gone(struct lt_task *t) {

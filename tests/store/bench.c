@@ -19,7 +19,8 @@ void bench_failed(const char *file, int line, const char *what, const char *more
     printf("%s:%d: %s: %s%s\n", file, line, bench.check ? bench.check : "", what, more);
 }
 
-void bench_expect_result(const char *file, int line, const char *what, enum lt_store_result got, enum lt_store_result wanted) {
+void bench_expect_result(const char *file, int line, const char *what, enum lt_store_result got,
+                         enum lt_store_result wanted) {
     static const char *const names[] = {"OK", "MISS", "ENDED", "BUSY", "FENCED", "DOWN"};
     char more[64];
     snprintf(more, sizeof more, " is %s, not %s", names[got], names[wanted]);

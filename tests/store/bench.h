@@ -26,7 +26,8 @@ extern struct bench bench;
 #define EXPECT_RESULT(got, wanted) bench_expect_result(__FILE__, __LINE__, #got, got, wanted)
 
 void bench_failed(const char *file, int line, const char *what, const char *more);
-void bench_expect_result(const char *file, int line, const char *what, enum lt_store_result got, enum lt_store_result wanted);
+void bench_expect_result(const char *file, int line, const char *what, enum lt_store_result got,
+                         enum lt_store_result wanted);
 
 // False: no memory, or the store's URL is none.
 bool bench_init(const char *url, int64_t timeout);

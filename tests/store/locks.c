@@ -169,7 +169,8 @@ static void check_end_and_locks(void) {
 
 // Owners come from outside: any bytes.
 static void check_odd_owners(void) {
-    static const char *const owners[] = {"a b", "a\r\nflush_all", "\xff\xfe", "'; --", "12345678901234567890123456789012"};
+    static const char *const owners[] = {"a b", "a\r\nflush_all", "\xff\xfe", "'; --",
+                                         "12345678901234567890123456789012"};
     char h[LT_TOKEN_HASH_TEXT + 1];
     EXPECT_RESULT(bench_once(bench_write(LT_STORE_CREATE, bench_name("odd", h), "x")), LT_STORE_OK);
     for (unsigned i = 0; i < sizeof owners / sizeof *owners; i++) {

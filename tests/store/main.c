@@ -35,8 +35,9 @@ static void expect_down(enum lt_store_kind kind, int64_t at_most) {
 static void away(void) {
     bench.check = "away";
     for (int kind = LT_STORE_LOAD; kind < LT_STORE_KINDS; kind++)
-        expect_down((enum lt_store_kind)kind, kind == LT_STORE_RELEASE ? 2000 + 2 * BENCH_TIMEOUT_MS : BENCH_TIMEOUT_MS + 300);
-    uint64_t open = bench.metrics.slots[bench.metrics.first[1]];
+        expect_down((enum lt_store_kind)kind,
+                    kind == LT_STORE_RELEASE ? 2000 + 2 * BENCH_TIMEOUT_MS : BENCH_TIMEOUT_MS + 300);
+    uint64_t open = atomic_load(&bench.metrics.slots[bench.metrics.first[1]]);
     EXPECT(open == 1);
 }
 
