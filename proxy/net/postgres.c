@@ -189,14 +189,24 @@ static void greeted(struct lt_postgres *p, const PGresult *r) {
 
 // --- statements ---
 
-// Errors that a statement cannot be blamed for: a new connection may lead to another server, and prepares everything again.
-static bool is_of_connection(const PGresult *r) {
-    static const char *const states[] = {"08", "57P", "25006", "26000", "42P01"};
+static bool has_state(const PGresult *r, const char *const *states, unsigned n) {
     const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-    for (unsigned i = 0; state && i < sizeof states / sizeof *states; i++)
+    for (unsigned i = 0; state && i < n; i++)
         if (strncmp(state, states[i], strlen(states[i])) == 0)
             return true;
-    return !state;
+    return false;
+}
+
+// The server ends the connection: a restart, a fail-over, an administrator.
+static bool is_of_end(const PGresult *r) {
+    static const char *const states[] = {"08", "57P"};
+    return !PQresultErrorField(r, PG_DIAG_SQLSTATE) || has_state(r, states, 2);
+}
+
+// Read only, not prepared, no table: a new connection may lead to another server, and begins with the set-up and all statements.
+static bool is_of_connection(const PGresult *r) {
+    static const char *const states[] = {"25006", "26000", "42P01"};
+    return has_state(r, states, 3);
 }
 
 // Behind the end of a statement: its answer goes to who waits for it.
@@ -220,6 +230,9 @@ static void got(struct lt_postgres *p, PGresult *r) {
     } else if (r && PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
         PQclear(r);
         answered(p);
+    } else if (r && is_error(r) && is_of_end(r)) {
+        PQclear(r);
+        lt_link_lost(&p->link, LT_ERR_RESET);
     } else if (r && is_error(r) && is_of_connection(r)) {
         complain(p, PQresultErrorMessage(r));
         PQclear(r);

@@ -33,9 +33,10 @@ static struct lt_span next(struct lt_span *list) {
     return element;
 }
 
-// As many ports as hosts, or one for all. False: too many hosts.
+// As many ports as hosts, or one for all. False: too many hosts, or a port is no number.
 static bool split_hosts(struct lt_pg_conninfo *c) {
     struct lt_span hosts = lt_span_cstr(option(c, "host")), ports = lt_span_cstr(option(c, "port")), port = LT_S("");
+    unsigned long long number;
     bool one_port = lt_span_find(ports, ',') == ports.n;
     if (option(c, "hostaddr"))
         return true;
@@ -43,9 +44,10 @@ static bool split_hosts(struct lt_pg_conninfo *c) {
         struct lt_span name = next(&hosts);
         if (c->n == 0 || !one_port)
             port = next(&ports);
-        if (c->n == LT_PG_HOSTS)
+        port = port.n ? port : LT_S("5432");
+        if (c->n == LT_PG_HOSTS || !lt_span_to_u64(port, 65535, &number))
             return false;
-        c->hosts[c->n++] = (struct host){.name = name, .port = port.n ? port : LT_S("5432")};
+        c->hosts[c->n++] = (struct host){.name = name, .port = port};
     }
     return true;
 }

@@ -64,5 +64,6 @@ const char *bench_name(const char *what, char out[LT_TOKEN_HASH_TEXT + 1]);
 struct check {
     const char *name;
     void (*run)(void);
+    bool slow; // waits for seconds: for something to end
 };
 extern const struct check record_checks[], lock_checks[], parallel_checks[]; // end with a NULL name

@@ -185,14 +185,14 @@ static void check_odd_owners(void) {
 }
 
 const struct check lock_checks[] = {
-    {"load locks", check_load_locks},
-    {"a miss takes no lock", check_miss_takes_no_lock},
-    {"fence", check_fence},
-    {"late but alone", check_late_but_alone},
-    {"lock without a record", check_lock_without_record},
-    {"put needs a lock that runs", check_put_needs_a_lock_that_runs},
-    {"renew", check_renew},
-    {"end and locks", check_end_and_locks},
-    {"odd owners", check_odd_owners},
-    {NULL, NULL},
+    {"load locks", check_load_locks, false},
+    {"a miss takes no lock", check_miss_takes_no_lock, false},
+    {"fence", check_fence, true},
+    {"late but alone", check_late_but_alone, false},
+    {"lock without a record", check_lock_without_record, false},
+    {"put needs a lock that runs", check_put_needs_a_lock_that_runs, true},
+    {"renew", check_renew, true},
+    {"end and locks", check_end_and_locks, false},
+    {"odd owners", check_odd_owners, false},
+    {NULL, NULL, false},
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// store_conformance URL [--large BYTES] [--too-large BYTES] [--only WORD]: every operation and result of store/store.h.
+// store_conformance URL [--large BYTES] [--too-large BYTES] [--only WORD] [--quick]: every operation and result of store/store.h.
 // store_conformance URL --away: the server does not answer, or is not there.
 #include "bench.h"
 
@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void run(const struct check *checks, const char *only) {
+static void run(const struct check *checks, const char *only, bool quick) {
     for (; checks->name; checks++) {
-        if (only && !strstr(checks->name, only))
+        if ((only && !strstr(checks->name, only)) || (quick && checks->slow))
             continue;
         unsigned before = bench.failures;
         int64_t began = lt_clock_mono();
@@ -43,7 +43,7 @@ static void away(void) {
 
 int main(int argc, char **argv) {
     const char *only = NULL;
-    bool is_away = false;
+    bool is_away = false, quick = false;
     if (argc < 2)
         return 2;
     bench.large = 1 << 20;
@@ -54,6 +54,8 @@ int main(int argc, char **argv) {
             bench.too_large = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
             only = argv[++i];
+        else if (strcmp(argv[i], "--quick") == 0)
+            quick = true;
         else if (strcmp(argv[i], "--away") == 0)
             is_away = true;
     }
@@ -63,9 +65,9 @@ int main(int argc, char **argv) {
     if (is_away) {
         away();
     } else {
-        run(record_checks, only);
-        run(lock_checks, only);
-        run(parallel_checks, only);
+        run(record_checks, only, quick);
+        run(lock_checks, only, quick);
+        run(parallel_checks, only, quick);
     }
     bench_fini();
     printf("%u failures\n", bench.failures);

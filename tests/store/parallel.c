@@ -174,10 +174,10 @@ static void check_orphan_gives_back(void) {
 }
 
 const struct check parallel_checks[] = {
-    {"counting with the lock", check_counting_with_the_lock},
-    {"counting by versions", check_counting_by_versions},
-    {"counting by puts", check_counting_by_puts},
-    {"one wins", check_one_wins},
-    {"an orphan gives back", check_orphan_gives_back},
-    {NULL, NULL},
+    {"counting with the lock", check_counting_with_the_lock, false},
+    {"counting by versions", check_counting_by_versions, false},
+    {"counting by puts", check_counting_by_puts, false},
+    {"one wins", check_one_wins, false},
+    {"an orphan gives back", check_orphan_gives_back, false},
+    {NULL, NULL, false},
 };
