@@ -40,9 +40,9 @@ static const struct lt_option top_options[] = {
      .secret = true,
      .unit = "URL",
      .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, "
-            "`postgres://user:password@host:port/database`, `memcached://host:port[,host2:port]` (see stores.md); or with the "
-            "client, without any server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see `jwt.alg`). Empty is "
-            "`sealed`."},
+            "`postgres://user:password@host:port/database`, `memcached://host:port[,host2:port]` (see stores.md); or "
+            "with the client, without any server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see "
+            "`jwt.alg`). Empty is `sealed`."},
     {.name = "workers",
      .type = LT_OPT_INT,
      .offset = AT(lt_top_conf, workers),

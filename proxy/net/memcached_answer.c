@@ -78,7 +78,7 @@ static enum lt_err value(struct lt_span in, size_t line, unsigned long long size
 
 enum lt_err lt_memcached_parse(struct lt_span in, size_t max, struct lt_memcached_answer *a, size_t *used) {
     size_t end = lt_span_find(in, '\n');
-    unsigned long long size;
+    unsigned long long size = 0;
     *a = (struct lt_memcached_answer){.left = -1};
     *used = 0;
     if (end == in.n)

@@ -19,22 +19,19 @@
 // fit: too large ones are not sent.
 #include "store/effort.h"
 #include "store/memcached_record.h"
+#include "store/memcached_servers.h"
 
-#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/memcached.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SERVERS_MAX = 16, CONFLICTS_MAX = 32, KEY_MAX = 250, ITEM_ROOM = 128, DAYS_30 = 30 * 24 * 3600 };
+enum { CONFLICTS_MAX = 32, KEY_MAX = 250, ITEM_ROOM = 128, DAYS_30 = 30 * 24 * 3600 };
 
 struct memcached_store {
     struct lt_store store;
-    unsigned n;
-    struct lt_memcached *servers[SERVERS_MAX];
-    uint64_t names[SERVERS_MAX]; // hashes of the addresses as they are written
+    struct lt_memcached_servers servers;
 };
 
 enum step { READ, LEASE, STORE, RENEW, RELEASE };
@@ -274,112 +271,36 @@ static bool cancel(struct lt_store_effort *effort) {
 
 static const struct lt_store_effort_ops effort_ops = {begin, cancel};
 
-// --- servers ---
-
-static uint64_t mix(uint64_t h, struct lt_span s) {
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3; // FNV-1a
-    h ^= h >> 31;
-    h *= 0x94d049bb133111eb;
-    return h ^ h >> 29;
-}
-
-// Rendezvous hashing: the server with the highest score for this session. One more server takes over its share and moves nothing else.
-// One that is away keeps its sessions: they are answered 503, never begun anew elsewhere.
-static struct lt_memcached *server_of(const struct memcached_store *m, const char *hash) {
-    uint64_t best = 0;
-    unsigned at = 0;
-    for (unsigned i = 0; i < m->n; i++) {
-        uint64_t score = mix(m->names[i], lt_span_cstr(hash));
-        if (score >= best) {
-            best = score;
-            at = i;
-        }
-    }
-    return m->servers[at];
-}
+// --- the store ---
 
 static void submit(struct lt_store *s, struct lt_store_op *op) {
     struct command *command = command_of(op);
     *command = (struct command){.call = {.done = on_answer}};
-    command->server = server_of((struct memcached_store *)s, op->hash);
+    command->server = lt_memcached_servers_find(&((struct memcached_store *)s)->servers, op->hash);
     lt_store_effort_begin(&command->effort, op, &effort_ops);
 }
 
 static bool breaker_is_open(const struct lt_store *s) {
-    const struct memcached_store *m = (const struct memcached_store *)s;
-    for (unsigned i = 0; i < m->n; i++)
-        if (lt_memcached_is_open(m->servers[i]))
-            return true;
-    return false;
-}
-
-// Takes the next server off the URL's list, as host:port in the arena. False: none is left. `.p` NULL: malformed.
-static bool next_server(struct lt_span *list, struct lt_arena *arena, struct lt_span *address) {
-    struct lt_span host, port;
-    if (list->n == 0)
-        return false;
-    size_t comma = lt_span_find(*list, ',');
-    struct lt_span one = lt_span(list->p, comma);
-    *list = comma < list->n ? lt_span(list->p + comma + 1, list->n - comma - 1) : LT_S("");
-    *address = lt_host_port(one, &host, &port) ? lt_arena_dup(arena, one)
-                                               : lt_arena_printf(arena, "%.*s:11211", (int)one.n, one.p);
-    if (one.n == 0 || one.p[0] == ':' || !address->p || lt_address_check(*address))
-        *address = lt_span(NULL, 0);
-    return true;
-}
-
-static struct lt_span servers_of(struct lt_span url) {
-    static const struct lt_span scheme = {"memcached://", 12};
-    struct lt_span rest = lt_span(url.p + scheme.n, url.n - scheme.n);
-    return rest.n && rest.p[rest.n - 1] == '/' ? lt_span(rest.p, rest.n - 1) : rest;
-}
-
-static const char *check(struct lt_span url) {
-    static const char how[] =
-        "write \"memcached://host:port\", or several servers: \"memcached://one:11211,two:11211\"";
-    struct lt_arena arena;
-    struct lt_span list = servers_of(url), address;
-    unsigned n = 0;
-    bool ok = true;
-    lt_arena_init(&arena, 16384);
-    while (ok && next_server(&list, &arena, &address))
-        ok = address.p && ++n <= SERVERS_MAX;
-    lt_arena_fini(&arena);
-    return ok && n ? NULL : how;
+    return lt_memcached_servers_is_open(&((const struct memcached_store *)s)->servers);
 }
 
 static void close_store(struct lt_store *s) {
     struct memcached_store *m = (struct memcached_store *)s;
-    for (unsigned i = 0; i < m->n; i++)
-        lt_memcached_free(m->servers[i]);
+    lt_memcached_servers_fini(&m->servers);
     free(m);
 }
 
 static struct lt_store *open_store(const struct lt_store_options *o) {
     struct memcached_store *m = calloc(1, sizeof *m);
-    struct lt_arena arena;
-    struct lt_span list = servers_of(o->url), address;
-    bool ok = m != NULL;
-    lt_arena_init(&arena, 16384);
-    while (ok && next_server(&list, &arena, &address)) {
-        size_t value_max = LT_STORE_DATA_MAX + LT_MEMCACHED_HEAD;
-        m->names[m->n] = mix(0xcbf29ce484222325, address);
-        m->servers[m->n] = lt_memcached_new(o->loop, address, o->timeout, value_max);
-        ok = m->servers[m->n] != NULL;
-        m->n += ok ? 1 : 0;
-    }
-    lt_arena_fini(&arena);
-    if (ok)
+    if (m && lt_memcached_servers_init(&m->servers, o, LT_STORE_DATA_MAX + LT_MEMCACHED_HEAD))
         return &m->store;
-    if (m)
-        close_store(&m->store);
+    free(m);
     return NULL;
 }
 
 const struct lt_store_driver lt_store_memcached = {
     .scheme = "memcached://",
-    .check = check,
+    .check = lt_memcached_servers_check,
     .open = open_store,
     .close = close_store,
     .submit = submit,

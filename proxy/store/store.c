@@ -11,7 +11,7 @@ static const struct lt_store_driver *const drivers[] = {
 };
 
 static const struct lt_store_driver *driver_of(struct lt_span url) {
-    for (unsigned i = 0; i < sizeof drivers / sizeof *drivers; i++)
+    for (unsigned i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
         if (lt_span_starts(url, lt_span_cstr(drivers[i]->scheme)))
             return drivers[i];
     return NULL;
