@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Debian 12: libevent-dev libssl-dev libhiredis-dev libconfig-dev libcjose-dev libjansson-dev libcriterion-dev pkg-config
+# Debian 12: libevent-dev libssl-dev libhiredis-dev libpq-dev libconfig-dev libcjose-dev libjansson-dev libcriterion-dev pkg-config
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(EVENT REQUIRED IMPORTED_TARGET libevent_core libevent_extra)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
+pkg_check_modules(POSTGRES REQUIRED IMPORTED_TARGET libpq)
 # libcjose makes and reads JWE and JWS (all but EdDSA, which OpenSSL does), libjansson their claims.
 pkg_check_modules(JOSE REQUIRED IMPORTED_TARGET cjose jansson)
 pkg_check_modules(LIBCONFIG REQUIRED IMPORTED_TARGET libconfig)

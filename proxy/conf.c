@@ -42,9 +42,10 @@ static const struct lt_option top_options[] = {
      .unit = "URL",
      .doc = "Where sessions are kept: `redis://[user:password@]host:port/db`, `redis+unix:///path?db=0`, "
             "`redis+sentinel://[user:password@]host:port,host:port/mymaster/db`, "
-            "`redis+cluster://[user:password@]host:port,host:port/` (`rediss` with TLS, see `redis.*`); or with the "
-            "client, without any "
-            "server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see `jwt.alg`). Empty is `sealed`."},
+            "`redis+cluster://[user:password@]host:port,host:port/` (`rediss` with TLS, see `redis.*`), "
+            "`postgres://user:password@host:port/database`, `memcached://host:port[,host2:port]` (see stores.md); or "
+            "with the client, without any server: `sealed` (an encrypted cookie) or `jwt` (a JSON Web Token, see "
+            "`jwt.alg`). Empty is `sealed`."},
     {.name = "workers",
      .type = LT_OPT_INT,
      .offset = AT(lt_top_conf, workers),

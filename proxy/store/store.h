@@ -45,7 +45,7 @@ enum lt_store_condition {
     LT_STORE_IF_VERSION, // its number is `fence`
 };
 
-enum { LT_STORE_OWNER = 32, LT_STORE_DATA_MAX = 64 << 20, LT_STORE_PREFIX_MAX = 56, LT_STORE_DRIVER_ROOM = 160 };
+enum { LT_STORE_OWNER = 32, LT_STORE_DATA_MAX = 64 << 20, LT_STORE_PREFIX_MAX = 56, LT_STORE_DRIVER_ROOM = 320 };
 
 struct lt_store;
 
