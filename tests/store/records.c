@@ -191,6 +191,9 @@ static void check_absolute_end(void) {
     EXPECT_RESULT(bench_once(op), LT_STORE_OK);
     for (int i = 0; i < 3; i++)
         EXPECT_RESULT(bench_once(bench_op(LT_STORE_TOUCH, h)), LT_STORE_OK);
+    op = bench_write(LT_STORE_SAVE, h, "y"); // for an hour: an end never moves away
+    op->fence = 1;
+    EXPECT_RESULT(bench_once(op), LT_STORE_OK);
     EXPECT(bench_until(h, LT_STORE_MISS, 6) > 1000);
 }
 
