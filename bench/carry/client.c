@@ -4,8 +4,8 @@
 //   client SECONDS read|change SIZE < sessions
 //
 // A line of standard input is a session: its cookie (name=value), its id, the n that it stands at, and the ports that its requests go to
-// in turn, a kept connection each. Each answer must be "<id> <n> <SIZE>" with the right n, which a change moves by one: anything else ends the
-// run. What is under way at the end of the time is waited for. Prints one line of JSON; "n": where each session stands then.
+// in turn, a kept connection each. Each answer must be "<id> <n> <SIZE>" with the right n, which a change moves by one: anything else ends
+// the run. What is under way at the end of the time is waited for. Prints one line of JSON; "n": where each session stands then.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -5,8 +5,8 @@ import subprocess
 from carry.ways import CLIENTS
 from common.figures import median, quality, spread
 
-HEAD = (f"| carrier | lethe: CPU, µs a request | system calls | Redis: CPU, µs | commands | KB to it | KB from it | {CLIENTS} at once: p50, ms (added) "
-        "| p99 (added) | one alone: p50, ms (added) | p99 (added) |\n"
+HEAD = ("| carrier | lethe: CPU, µs a request | system calls | Redis: CPU, µs | commands | KB to it | KB from it "
+        f"| {CLIENTS} at once: p50, ms (added) | p99 (added) | one alone: p50, ms (added) | p99 (added) |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|\n")
 KINDS = {"read": "requests that read the session", "change": "requests that change it"}
 
@@ -33,7 +33,7 @@ def added(field, mine, base):
 def row(way, size, kind, found, calls):
     mine, alone = (found[way.key, size, kind, clients] for clients in (CLIENTS, 1))
     base, base_alone = (found.get((way.base.key, size, kind, clients)) if way.base else None for clients in (CLIENTS, 1))
-    times = " | ".join((added("p50", mine, base), added("p99", mine, base), added("p50", alone, base_alone), added("p99", alone, base_alone)))
+    times = " | ".join(added(field, m, b) for m, b in ((mine, base), (alone, base_alone)) for field in ("p50", "p99"))
     if not way.lethes:
         return f"| {way.title}, the application's own CPU {median(mine, 'app_cpu'):.0f} µs | | | | | | | {times} |\n"
     called = f"{calls[way.key, size, kind]:.1f}" if (way.key, size, kind) in calls else ""
@@ -47,8 +47,8 @@ def table(size, kind, ways, found, calls):
 
 
 def render(today, machine, rounds, seconds, sizes, ways, found, calls):
-    how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every way has its turn of {seconds:g} s for "
-           f"every size and kind, in rotating order, with {CLIENTS} clients at once and with one alone. bench/README.md says what was set up and how "
-           "to read this.")
+    how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every way has its turn of {seconds:g} s "
+           f"for every size and kind, in rotating order, with {CLIENTS} clients at once and with one alone. bench/README.md says what was "
+           "set up and how to read this.")
     tables = "".join(table(size, kind, ways, found, calls) for size in sizes for kind in KINDS)
     return f"# The cost of carrying, measured on {today}\n\n{how}\n\n{quality(found)}\n{tables}### The machine\n\n{machine}"

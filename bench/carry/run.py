@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to carry a session's content: lethe's CPU, Redis' CPU and bytes, and the time added, by carrier and by size: see ../README.md.
+"""What it costs to carry a session's content: CPU of lethe and Redis, bytes, and the time added, by carrier and size: see ../README.md.
 
 It fails (1) when an answer was wrong or missing, never because a program was slow."""
 import argparse

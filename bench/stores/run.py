@@ -22,8 +22,9 @@ from stores.servers import Stores, start_lethes  # noqa: E402
 
 CASES = tuple(case for case in measure.CASES if case.key in ("small", "session"))
 
-HEAD = ("| program | CPU, µs a request in a session | without one | the look-up | to nginx + Lua | in a session, requests a second of one core "
-        "| with the store's CPU | store: CPU, µs | commands | system calls | requests/s | p50, ms | p99, ms |\n"
+HEAD = ("| program | CPU, µs a request in a session | without one | the look-up | to nginx + Lua "
+        "| in a session, requests a second of one core | with the store's CPU "
+        "| store: CPU, µs | commands | system calls | requests/s | p50, ms | p99, ms |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 
 
@@ -91,9 +92,9 @@ def row(name, found, calls, lua):
 
 
 def render(today, machine, args, rounds, programs, absent, found, calls):
-    how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every program has its turn of {args.seconds} s, in "
-           f"rotating order; {measure.CONNECTIONS} connections kept alive, one worker a program; GET, an answer of 1 KB. bench/README.md says what "
-           "was set up and how to read this.")
+    how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every program has its turn of "
+           f"{args.seconds} s, in rotating order; {measure.CONNECTIONS} connections kept alive, one worker a program; GET, an answer of "
+           "1 KB. bench/README.md says what was set up and how to read this.")
     lua = median(found["session", "nginx+Lua"], "cpu")
     rows = "".join(row(program.name, found, calls, lua) for program in programs)
     missing = "".join(f"- {line}\n" for line in absent)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stores that lethe may keep sessions in, and how each one's server is started. A new one is a row in STORES, and a function if it has a
-server. A store takes part when `lethe check` accepts its URL and its server is installed."""
+"""The stores that lethe may keep sessions in, and how each one's server is started. A new one is a row in STORES, and a function if it
+has a server. A store takes part when `lethe check` accepts its URL and its server is installed."""
 import glob
 import os
 import secrets
