@@ -11,7 +11,8 @@
 //   lock       lock_owner's, until lock_ends
 #pragma once
 
-// clang-format off: a statement is read as one
+// A statement is read as one:
+// clang-format off
 
 #define AFTER(ms) "(now() + " ms " * interval '1 millisecond')"
 #define IS_DATA "((s.data <> '' AND s.idle_ends > now()) IS TRUE)"

@@ -36,7 +36,8 @@ const char *lt_store_check(struct lt_span url) {
         return NULL;
     return driver ? driver->check(url)
                   : "write \"redis://host:6379/0\" (\"rediss://\" with TLS), \"redis+unix:///path?db=0\", "
-                    "\"postgres://user:password@host/db\", \"memcached://host:11211\", or \"sealed\" or \"jwt\" for a cookie";
+                    "\"postgres://user:password@host/db\", \"memcached://host:11211\", or \"sealed\" or \"jwt\" for a "
+                    "cookie";
 }
 
 struct lt_store *lt_store_new(const struct lt_store_options *o) {
