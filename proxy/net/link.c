@@ -28,9 +28,12 @@ static void set_state(struct lt_link *l, enum lt_link_state next) {
     if (next == LT_LINK_READY && l->failures)
         LT_LOG(LT_LOG_INFO, "store_back", lt_fs("store", l->ops->name), lt_fs("address", l->where),
                lt_fn("failures", l->failures));
+    bool changed = (next == LT_LINK_BACKOFF && l->failures == 1) || (next == LT_LINK_READY && l->failures);
     if (next == LT_LINK_READY)
         l->failures = 0;
     l->state = next;
+    if (changed && l->on_breaker)
+        l->on_breaker(l->user, next == LT_LINK_BACKOFF);
 }
 
 void lt_link_watch(struct lt_link *l) {

@@ -42,6 +42,8 @@ struct lt_link {
     struct lt_task flush, refuse;
     unsigned failures; // in a row
     unsigned seed;
+    void (*on_breaker)(void *user, bool opened); // NULL, or told of each change
+    void *user;
 };
 
 // `timeout`: ms a call, connecting included. `where` must outlive it and holds no password.

@@ -189,6 +189,11 @@ size_t lt_memcached_item_max(const struct lt_memcached *m) {
     return m->item_max;
 }
 
+void lt_memcached_on_breaker(struct lt_memcached *m, void (*on_breaker)(void *user, bool opened), void *user) {
+    m->link.on_breaker = on_breaker;
+    m->link.user = user;
+}
+
 bool lt_memcached_is_open(const struct lt_memcached *m) {
     return lt_link_is_open(&m->link);
 }

@@ -63,3 +63,6 @@ bool lt_memcached_cancel(struct lt_memcached *m, struct lt_memcached_call *call)
 size_t lt_memcached_item_max(const struct lt_memcached *m);
 
 bool lt_memcached_is_open(const struct lt_memcached *m);
+
+// Whom to tell, from the loop, that the breaker has opened or closed.
+void lt_memcached_on_breaker(struct lt_memcached *m, void (*on_breaker)(void *user, bool opened), void *user);

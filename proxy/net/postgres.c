@@ -343,6 +343,11 @@ bool lt_postgres_cancel(struct lt_postgres *p, struct lt_postgres_call *call) {
     return true;
 }
 
+void lt_postgres_on_breaker(struct lt_postgres *p, void (*on_breaker)(void *user, bool opened), void *user) {
+    p->link.on_breaker = on_breaker;
+    p->link.user = user;
+}
+
 bool lt_postgres_is_open(const struct lt_postgres *p) {
     return lt_link_is_open(&p->link);
 }

@@ -9,7 +9,7 @@
 struct pg_result;
 struct lt_postgres;
 
-enum { LT_POSTGRES_ARGS = 9, LT_POSTGRES_STATEMENTS = 16 };
+enum { LT_POSTGRES_ARGS = 10, LT_POSTGRES_STATEMENTS = 16 };
 
 // What a statement is run with.
 struct lt_postgres_args {
@@ -54,4 +54,7 @@ void lt_postgres_send(struct lt_postgres *p, struct lt_postgres_call *call);
 bool lt_postgres_cancel(struct lt_postgres *p, struct lt_postgres_call *call);
 
 bool lt_postgres_is_open(const struct lt_postgres *p);
+
+// Whom to tell, from the loop, that the breaker has opened or closed.
+void lt_postgres_on_breaker(struct lt_postgres *p, void (*on_breaker)(void *user, bool opened), void *user);
 bool lt_postgres_is_ready(const struct lt_postgres *p);

@@ -35,4 +35,4 @@ void lt_store_breaker(struct lt_store *s, bool opened);
 // op->result is set: counts the time and tells the caller.
 void lt_store_finish(struct lt_store_op *op);
 
-extern const struct lt_store_driver lt_store_redis, lt_store_memcached, lt_store_postgres, lt_store_postgresql;
+extern const struct lt_store_driver lt_store_redis, lt_store_memcached, lt_store_postgres;

@@ -61,3 +61,7 @@ void lt_store_effort_end(struct lt_store_effort *e, enum lt_store_result result)
     e->op->result = result;
     lt_store_finish(e->op);
 }
+
+void lt_store_effort_on_breaker(void *store, bool opened) {
+    lt_store_breaker(store, opened);
+}

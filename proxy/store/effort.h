@@ -35,5 +35,8 @@ void lt_store_effort_failed(struct lt_store_effort *e, enum lt_err why);
 // The operation is over: lt_store_finish().
 void lt_store_effort_end(struct lt_store_effort *e, enum lt_store_result result);
 
+// For clients' on_breaker; `store`: a struct lt_store.
+void lt_store_effort_on_breaker(void *store, bool opened);
+
 // Is there time for one more step of a try?
 bool lt_store_effort_has_time(const struct lt_store_effort *e);

@@ -240,6 +240,8 @@ static void was_stored(struct lt_store_op *op, const struct lt_memcached_answer 
 
 static void was_refused(struct lt_store_op *op, struct lt_span line) {
     LT_LOG(LT_LOG_WARN, "store_error", lt_f("error", line));
+    if (lt_span_starts(line, LT_S("SERVER_ERROR out of memory")))
+        lt_store_count(op->store, LT_STORE_FULL, 1);
     if (lt_span_starts(line, LT_S("SERVER_ERROR object too large")))
         log_too_large(op->data.len);
     finish(op, LT_STORE_DOWN);
@@ -292,7 +294,7 @@ static void close_store(struct lt_store *s) {
 
 static struct lt_store *open_store(const struct lt_store_options *o) {
     struct memcached_store *m = calloc(1, sizeof *m);
-    if (m && lt_memcached_servers_init(&m->servers, o, LT_STORE_DATA_MAX + LT_MEMCACHED_HEAD))
+    if (m && lt_memcached_servers_init(&m->servers, o, LT_STORE_DATA_MAX + LT_MEMCACHED_HEAD, &m->store))
         return &m->store;
     free(m);
     return NULL;

@@ -144,7 +144,7 @@ static enum lt_memcached_step save(struct lt_store_op *op, struct lt_memcached_r
     uint64_t newest = r->kind == LT_MEMCACHED_DATA ? r->number : op->fence;
     if (newest > op->fence || (op->lease == 0 && newest != op->fence))
         return finish(op, LT_STORE_FENCED);
-    int64_t ends = r->kind == LT_MEMCACHED_DATA ? least(op->expires, r->ends) : op->expires; // it only comes nearer
+    int64_t ends = r->kind == LT_MEMCACHED_DATA ? least(op->expires, r->ends) : op->expires;
     hold(r, op->lease ? newest : newest + 1, ends, op->ttl, now);
     if (op->release)
         give_back(op, r);

@@ -2,6 +2,7 @@
 #include "store/memcached_servers.h"
 
 #include "base/arena.h"
+#include "store/effort.h"
 
 static uint64_t mix(uint64_t h, struct lt_span s) {
     for (size_t i = 0; i < s.n; i++)
@@ -74,7 +75,8 @@ void lt_memcached_servers_fini(struct lt_memcached_servers *m) {
     m->n = 0;
 }
 
-bool lt_memcached_servers_init(struct lt_memcached_servers *m, const struct lt_store_options *o, size_t value_max) {
+bool lt_memcached_servers_init(struct lt_memcached_servers *m, const struct lt_store_options *o, size_t value_max,
+                               struct lt_store *store) {
     struct lt_arena arena;
     struct lt_span list = servers_of(o->url), address;
     bool ok = true;
@@ -84,7 +86,8 @@ bool lt_memcached_servers_init(struct lt_memcached_servers *m, const struct lt_s
         m->names[m->n] = mix(0xcbf29ce484222325, address);
         m->clients[m->n] = lt_memcached_new(o->loop, address, o->timeout, value_max);
         ok = m->clients[m->n] != NULL;
-        m->n += ok ? 1 : 0;
+        if (ok)
+            lt_memcached_on_breaker(m->clients[m->n++], lt_store_effort_on_breaker, store);
     }
     lt_arena_fini(&arena);
     if (!ok)

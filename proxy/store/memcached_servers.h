@@ -17,7 +17,9 @@ struct lt_memcached_servers {
 const char *lt_memcached_servers_check(struct lt_span url);
 
 // False: no memory; nothing is left to be freed. `value_max`: the largest value that may come.
-bool lt_memcached_servers_init(struct lt_memcached_servers *m, const struct lt_store_options *o, size_t value_max);
+// `store` hears of the breakers.
+bool lt_memcached_servers_init(struct lt_memcached_servers *m, const struct lt_store_options *o, size_t value_max,
+                               struct lt_store *store);
 void lt_memcached_servers_fini(struct lt_memcached_servers *m);
 
 // Rendezvous hashing: the server with the highest score for this session. One more server takes over its share and moves nothing else.

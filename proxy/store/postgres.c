@@ -2,6 +2,7 @@
 // Sessions in PostgreSQL: a row of the table lethe_session each, an operation one statement and one round trip (postgres_sql.h), which
 // may be repeated without harm when an answer was lost. All times are the server's: the replicas' clocks need not agree.
 #include "store/effort.h"
+#include "store/postgres_scan.h"
 #include "store/postgres_sql.h"
 
 #include "base/clock.h"
@@ -12,18 +13,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOAD_LOCKED = LT_STORE_KINDS, SWEEP, STATEMENTS };
+enum { LOAD_LOCKED = LT_STORE_KINDS, SWEEP, SCAN, STATEMENTS };
 enum { AGAIN_MAX = 32, SWEEP_FIRST_MS = 2000, SWEEP_MS = 60000, SWEEP_MORE_MS = 200, SWEEP_FULL = 500 };
-enum { KEY, OWNER, LEASE, TTL, LEFT, DATA, FENCE, RELEASE, CONDITION };
-_Static_assert(CONDITION + 1 == LT_POSTGRES_ARGS, "arguments");
+enum { KEY, OWNER, LEASE, TTL, LEFT, DATA, FENCE, RELEASE, CONDITION, TAG_ARG };
+_Static_assert(TAG_ARG + 1 == LT_POSTGRES_ARGS, "arguments");
 _Static_assert((int)STATEMENTS <= (int)LT_POSTGRES_STATEMENTS, "statements");
 
+// clang-format off
 static const char *const statements[STATEMENTS] = {
-    [LT_STORE_LOAD] = load_sql,       [LT_STORE_CREATE] = create_sql,  [LT_STORE_SAVE] = save_sql,
-    [LT_STORE_PUT] = put_sql,         [LT_STORE_TOUCH] = touch_sql,    [LT_STORE_END] = end_sql,
-    [LT_STORE_EXPIRE] = expire_sql,   [LT_STORE_LOCK] = lock_sql,      [LT_STORE_RENEW] = renew_sql,
-    [LT_STORE_RELEASE] = release_sql, [LOAD_LOCKED] = load_locked_sql, [SWEEP] = sweep_sql,
+    [LT_STORE_LOAD] = load_sql,
+    [LT_STORE_CREATE] = create_sql,
+    [LT_STORE_SAVE] = save_sql,
+    [LT_STORE_PUT] = put_sql,
+    [LT_STORE_TOUCH] = touch_sql,
+    [LT_STORE_END] = end_sql,
+    [LT_STORE_EXPIRE] = expire_sql,
+    [LT_STORE_LOCK] = lock_sql,
+    [LT_STORE_RENEW] = renew_sql,
+    [LT_STORE_RELEASE] = release_sql,
+    [LOAD_LOCKED] = load_locked_sql,
+    [SWEEP] = sweep_sql,
+    [SCAN] = scan_sql,
 };
+// clang-format on
 
 // pg_type.dat
 enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25 };
@@ -78,6 +90,7 @@ static void fill(struct lt_postgres_call *call, struct lt_postgres_args *a) {
     set_number(a, FENCE, op->fence > INT64_MAX ? INT64_MAX : (int64_t)op->fence);
     set_text(a, RELEASE, op->release ? "t" : "f");
     set_number(a, CONDITION, op->condition);
+    set_text(a, TAG_ARG, op->tag);
     if (writes) {
         struct lt_span data = lt_buf_span(&op->data);
         a->values[DATA] = data.p ? data.p : "";
@@ -97,14 +110,6 @@ static bool cancel(struct lt_store_effort *effort) {
 static const struct lt_store_effort_ops effort_ops = {begin, cancel};
 
 // --- its result ---
-
-static uint64_t number_at(const PGresult *r, int column) {
-    const unsigned char *p = (const unsigned char *)PQgetvalue(r, 0, column);
-    uint64_t n = 0;
-    for (int i = 0; i < 8 && PQgetlength(r, 0, column) == 8; i++)
-        n = n << 8 | p[i];
-    return n;
-}
 
 enum { AGAIN = LT_STORE_DOWN + 1 };
 
@@ -141,7 +146,7 @@ static int verdict(const struct lt_store_op *op, const PGresult *r) {
 // False: no memory for the data.
 static bool read_row(struct lt_store_op *op, const PGresult *r) {
     if (op->kind == LT_STORE_LOAD || op->kind == LT_STORE_CREATE || op->kind == LT_STORE_PUT)
-        op->fence = number_at(r, 1);
+        op->fence = postgres_number(r, 0, 1);
     if (op->kind != LT_STORE_LOAD)
         return true;
     lt_buf_consume(&op->data, op->data.len);
@@ -196,7 +201,8 @@ static void on_swept(struct lt_postgres_call *call, enum lt_err e, const PGresul
     bool rows = r && PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1;
     if (r && !rows)
         log_error(r);
-    lt_timer_set(p->store.loop, &p->sweep_timer, rows && number_at(r, 1) >= SWEEP_FULL ? SWEEP_MORE_MS : SWEEP_MS);
+    lt_timer_set(p->store.loop, &p->sweep_timer,
+                 rows && postgres_number(r, 0, 1) >= SWEEP_FULL ? SWEEP_MORE_MS : SWEEP_MS);
 }
 
 static void on_sweep(struct lt_timer *t) {
@@ -235,10 +241,12 @@ static struct lt_store *open_store(const struct lt_store_options *o) {
                                                .statements = statements,
                                                .n = STATEMENTS,
                                                .types = {OID_TEXT, OID_TEXT, OID_INT8, OID_INT8, OID_INT8, OID_BYTEA,
-                                                         OID_INT8, OID_BOOL, OID_INT8},
+                                                         OID_INT8, OID_BOOL, OID_INT8, OID_TEXT},
                                            });
-    if (p->postgres)
+    if (p->postgres) {
+        lt_postgres_on_breaker(p->postgres, lt_store_effort_on_breaker, &p->store);
         return &p->store;
+    }
     free(p);
     return NULL;
 }
@@ -257,24 +265,20 @@ static const char *check(struct lt_span url) {
                  "\"postgres://user@/database?host=/run/postgresql\"; percent-encode what is no letter";
 }
 
+static void scan(struct lt_store *s, struct lt_store_scan *scan_) {
+    postgres_scan_begin(((struct postgres_store *)s)->postgres, SCAN, s, scan_);
+}
+
 static bool breaker_is_open(const struct lt_store *s) {
     return lt_postgres_is_open(((const struct postgres_store *)s)->postgres);
 }
 
 const struct lt_store_driver lt_store_postgres = {
-    .scheme = "postgres://",
+    .scheme = "postgres", // postgres://, postgresql://
     .check = check,
     .open = open_store,
     .close = close_store,
     .submit = submit,
     .breaker_is_open = breaker_is_open,
-};
-
-const struct lt_store_driver lt_store_postgresql = {
-    .scheme = "postgresql://",
-    .check = check,
-    .open = open_store,
-    .close = close_store,
-    .submit = submit,
-    .breaker_is_open = breaker_is_open,
+    .scan = scan,
 };

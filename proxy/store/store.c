@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_memcached, &lt_store_postgres,
-                                                        &lt_store_postgresql, NULL};
+static const struct lt_store_driver *const drivers[] = {&lt_store_redis, &lt_store_memcached, &lt_store_postgres, NULL};
 
 static const struct lt_store_driver *driver_of(struct lt_span url) {
     for (const struct lt_store_driver *const *d = drivers; *d; d++)
@@ -36,8 +35,8 @@ const char *lt_store_check(struct lt_span url) {
         return NULL;
     return driver ? driver->check(url)
                   : "write \"redis://host:6379/0\" (\"rediss://\" with TLS), \"redis+unix:///path?db=0\", "
-                    "\"postgres://user:password@host/db\", \"memcached://host:11211\", or \"sealed\" or \"jwt\" for a "
-                    "cookie";
+                    "\"postgres://user:password@host/database\", \"memcached://host:11211\", or \"sealed\" or \"jwt\" "
+                    "for a cookie";
 }
 
 struct lt_store *lt_store_new(const struct lt_store_options *o) {

@@ -8,7 +8,7 @@ from cluster_rig import ending_clusters, keys
 from session_rig import Background, Cluster
 from store_rig import Load, Postgres, StoreCluster, expect_refusals, in_service, record
 
-from rig import App, answer, wait_for
+from rig import App, answer, run_cli, wait_for
 from rig.lethe import ROOT
 
 
@@ -127,6 +127,20 @@ def test_what_is_over_is_swept(lethe, postgres):
                      "VALUES ('old:locked', now(), now(), 0, 'x', now() + interval '1 h')")
         wait_for(lambda: postgres.sql("SELECT count(*) FROM lethe_session WHERE key LIKE 'old:%'") == "1", 20, "the sweep")
         assert postgres.sql("SELECT count(*) > 0 FROM lethe_session WHERE key LIKE 'lethe:%'") == "t"
+
+
+def test_an_operator_lists(lethe, postgres):
+    with App() as app:
+        app.on("/login", answer(headers="Set-Cookie: PHPSESSID=listed; path=/\r\n"))
+        more = {"store": postgres.url, "keys": keys(), "session.prefix": "listing"}
+        one = lethe(app, more)
+        token = one.get("/login").get("set-cookie").split(";")[0]
+        flags = [f"--{name}={value}" for name, value in {"upstream": "127.0.0.1:1", **more}.items()]
+        listed = run_cli("session", "list", *flags)
+        assert listed.returncode == 0, listed.stderr
+        key = postgres.sql("SELECT key FROM lethe_session WHERE key LIKE 'listing:%'").split(":")[1]
+        assert key[:8] in listed.stdout, listed.stdout
+        assert one.get("/seen", f"Cookie: {token}\r\n").status == 200 and app.seen("/seen")[0].all("cookie") == ["PHPSESSID=listed"]
 
 
 def documented_ddl():

@@ -12,6 +12,7 @@ struct bench bench;
 static const struct lt_metric rows[] = {
     {"seconds", "", LT_HISTOGRAM, NULL},
     {"breaker", "", LT_GAUGE, NULL},
+    LT_STORE_EVENT_ROWS("events"),
 };
 
 void bench_failed(const char *file, int line, const char *what, const char *more) {
@@ -36,7 +37,7 @@ bool bench_init(const char *url, int64_t timeout) {
         printf("store: %s\n", wrong);
         return false;
     }
-    if (lt_loop_init(&bench.loop) != LT_OK || !lt_metrics_init(&bench.metrics, rows, 2))
+    if (lt_loop_init(&bench.loop) != LT_OK || !lt_metrics_init(&bench.metrics, rows, sizeof rows / sizeof *rows))
         return false;
     for (unsigned i = 0; i < BENCH_STORES; i++) {
         bench.stores[i] = lt_store_new(&(struct lt_store_options){
@@ -47,6 +48,7 @@ bool bench_init(const char *url, int64_t timeout) {
             .metrics = &bench.metrics,
             .seconds_row = 0,
             .breaker_row = 1,
+            .events_row = 2,
         });
         if (!bench.stores[i])
             return false;

@@ -39,6 +39,7 @@ static void away(void) {
                     kind == LT_STORE_RELEASE ? 2000 + 2 * BENCH_TIMEOUT_MS : BENCH_TIMEOUT_MS + 300);
     uint64_t open = atomic_load(&bench.metrics.slots[bench.metrics.first[1]]);
     EXPECT(open == 1);
+    EXPECT(atomic_load(&bench.metrics.slots[bench.metrics.first[2 + LT_STORE_BREAKER_OPENED]]) == 1);
 }
 
 int main(int argc, char **argv) {

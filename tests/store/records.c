@@ -191,9 +191,19 @@ static void check_absolute_end(void) {
     EXPECT_RESULT(bench_once(op), LT_STORE_OK);
     for (int i = 0; i < 3; i++)
         EXPECT_RESULT(bench_once(bench_op(LT_STORE_TOUCH, h)), LT_STORE_OK);
-    op = bench_write(LT_STORE_SAVE, h, "y"); // for an hour: an end never moves away
+    EXPECT(bench_until(h, LT_STORE_MISS, 6) > 1000);
+}
+
+// An old token's end, brought forward by a rotation: a SAVE of the request that still runs does not move it away.
+static void check_save_keeps_the_end(void) {
+    char h[LT_TOKEN_HASH_TEXT + 1];
+    struct lt_store_op *op = bench_write(LT_STORE_CREATE, bench_name("nearer", h), "x");
+    op->expires = lt_clock_wall() + 1500;
+    EXPECT_RESULT(bench_once(op), LT_STORE_OK);
+    op = bench_write(LT_STORE_SAVE, h, "y");
     op->fence = 1;
     EXPECT_RESULT(bench_once(op), LT_STORE_OK);
+    EXPECT_RESULT(bench_look(h, "y", NULL), LT_STORE_OK);
     EXPECT(bench_until(h, LT_STORE_MISS, 6) > 1000);
 }
 
@@ -269,6 +279,7 @@ const struct check record_checks[] = {
     {"idle", check_idle, true},
     {"load and save slide", check_load_and_save_slide, true},
     {"absolute end", check_absolute_end, true},
+    {"save keeps the end", check_save_keeps_the_end, true},
     {"expire", check_expire, true},
     {"tombstone", check_tombstone, false},
     {"tombstone ends", check_tombstone_ends, true},
