@@ -6,7 +6,8 @@
 
 #define AT(type, field) offsetof(struct type, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option top_options[] = {
     {.name = "listen",
      .type = LT_OPT_LIST,
@@ -84,7 +85,8 @@ static const struct lt_option top_options[] = {
 #define MINUTE (60 * 1000)
 #define HOUR (60 * MINUTE)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option timeouts_options[] = {
     {.name = "head",
      .type = LT_OPT_DURATION,
@@ -134,7 +136,8 @@ static const struct lt_option timeouts_options[] = {
 };
 // clang-format on
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option limits_options[] = {
     {.name = "head",
      .type = LT_OPT_SIZE,
@@ -166,7 +169,8 @@ static const struct lt_option limits_options[] = {
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option log_options[] = {
     {.name = "format",
      .type = LT_OPT_ENUM,

@@ -148,7 +148,8 @@ static void worker_fini(void *worker) {
 
 #define AT(field) offsetof(struct files_conf, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "profile",
      .type = LT_OPT_ENUM,

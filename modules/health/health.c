@@ -206,7 +206,8 @@ static const char *check_path(struct lt_span entry) {
 
 #define AT(field) offsetof(struct health_conf, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "paths",
      .type = LT_OPT_LIST,

@@ -9,7 +9,8 @@ static const char *check_name(struct lt_span text) {
     return lt_field_value_ok(text) && text.n && text.n <= 128 ? NULL : "write 1 to 128 characters such as \"lethe\"";
 }
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "alg",
      .type = LT_OPT_ENUM,

@@ -34,7 +34,8 @@ static const char *check_exempt(struct lt_span path) {
 
 static const char *const on_outage[] = {"reject", "sealed", "anonymous", NULL};
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "cookies",
      .type = LT_OPT_LIST,

@@ -161,7 +161,8 @@ static void examine(struct lt_exam *e) {
 
 #define AT(field) offsetof(struct state_conf, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "profile",
      .type = LT_OPT_ENUM,

@@ -177,7 +177,8 @@ static const char *check_route(struct lt_span route) {
 
 #define AT(field) offsetof(struct sticky_conf, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 static const struct lt_option options[] = {
     {.name = "cookies",
      .type = LT_OPT_LIST,

@@ -3,7 +3,8 @@
 
 #define AT(field) offsetof(struct redis_conf, field)
 
-// clang-format off: one row an option
+// One row an option.
+// clang-format off
 const struct lt_option lt_store_redis_rows[LT_STORE_REDIS_ROWS] = {
     {.name = "ca",
      .type = LT_OPT_STRING,
