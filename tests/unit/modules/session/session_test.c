@@ -308,6 +308,20 @@ Test(session, what_a_carrier_has_settled_is_committed_with_the_head) {
     expect_ops("");
 }
 
+// An event stream that moves the session (a login): the new id must not be lost for having been settled.
+Test(session, what_is_settled_still_gets_its_new_token) {
+    begin(true);
+    const char *before = log_in();
+    char old[128];
+    snprintf(old, sizeof old, "%s", before);
+    struct rig_exchange *x = ask(old);
+    x->session->settled = true;
+    cr_assert_eq(answer(x, "Content-Type: text/event-stream\nSet-Cookie: PHPSESSID=two; path=/\n"), LT_NEXT);
+    cr_assert_str_neq(token_of(x), old);
+    cr_assert_eq(finish(x), LT_NEXT);
+    over(x);
+}
+
 Test(session, findings) {
     begin(false);
     static const struct {
