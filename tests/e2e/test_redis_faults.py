@@ -64,7 +64,8 @@ def test_crowd(lethe, app, tmp_path):
     for l in replicas:
         opened, closed, is_open = breaker(l)
         assert opened == closed >= 3 and not is_open
-        assert len(l.events("redis_away")) == opened and len(l.events("redis_back")) == closed, "one line each"
+        away, back = l.wait_event("redis_away", count=opened), l.wait_event("redis_back", count=closed)
+        assert (len(away), len(back)) == (opened, closed), "one line each"
     crowd.figures("Redis, AOF", ["CLIENT KILL and SCRIPT FLUSH, 3 times", "silent (SIGSTOP), twice", "kill -9, restarted from its AOF"])
     redis.stop()
 
@@ -128,7 +129,7 @@ def test_full(lethe, app, tmp_path):
             assert (r.status, r.get("x-lethe-error")) == (503, "store_unavailable") and not r.all("set-cookie")
             assert l.get("/read", f"Cookie: {token}\r\n").body == b"u.1"
         assert l.metrics().get("lethe_store_events_total", event="full") == 20
-        lines = l.events("store_full")
+        lines = l.wait_event("store_full")
         assert 1 <= len(lines) < 10 and lines[0]["level"] == "error" and "maxmemory" in lines[0]["do"]
         assert not l.events("store_error") and breaker(l) == (0, 0, 0)
         redis.call("CONFIG", "SET", "maxmemory", "0")

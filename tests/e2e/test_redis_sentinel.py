@@ -118,7 +118,7 @@ def test_least_rights(lethe, app, tmp_path):
         s.master().call("ACL", "SETUSER", "lethe", "-role")
         s.master().call("CLIENT", "KILL", "TYPE", "normal")
         wait_for(lambda: l.events("redis_refuses"), 10, "it cannot verify")
-        assert "role" in l.events("redis_refuses")[0]["error"]
+        assert "role" in l.wait_event("redis_refuses")[0]["error"]
 
 
 def test_unknown_master(lethe, app, tmp_path):
