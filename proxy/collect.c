@@ -9,7 +9,9 @@ struct lt_collect {
 };
 
 static void on_whole(struct lt_task *t) {
-    lt_call_resume(LT_ENTRY(t, struct lt_collect, whole)->call);
+    struct lt_call *c = LT_ENTRY(t, struct lt_collect, whole)->call;
+    c->x->collect = NULL;
+    lt_call_resume(c);
 }
 
 static void stop(struct lt_exchange *x) {
@@ -35,12 +37,10 @@ static enum lt_body_status take(struct lt_exchange *x) {
 }
 
 void lt_collect_pump(struct lt_exchange *x) {
-    struct lt_collect *collect = x->collect;
     switch (take(x)) {
     case LT_BODY_END:
         stop(x);
-        x->collect = NULL;
-        lt_loop_defer(&x->worker->loop, &collect->whole);
+        lt_loop_defer(&x->worker->loop, &x->collect->whole);
         break;
     case LT_BODY_BAD: {
         bool large = x->request_body.reason == LT_H1_OK;

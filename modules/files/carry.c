@@ -158,7 +158,6 @@ static void note_placed(struct lt_call *c, const char *name, const struct file_m
 }
 
 static enum file_result place_one(struct lt_call *c, struct lt_session *s, const char *name, const char **why) {
-    struct files_call *st = c->state;
     struct files_worker *w = worker_of(c);
     char text[FILES_CONTENT_MAX];
     struct lt_span content_name = files_content_name(name, text);
@@ -167,10 +166,8 @@ static enum file_result place_one(struct lt_call *c, struct lt_session *s, const
     struct lt_buf found;
     late_forget(w, name);
     watch_parent(&w->watch, w->dir.fd, name);
-    if (!content) {
-        st->absent = true;
+    if (!content)
         return file_remove(&w->dir, name, why);
-    }
     lt_buf_init(&found, (size_t)w->conf->max_size);
     enum file_result r = file_place(&w->dir, name, content->bytes, s->fence, &found, &mark, why);
     if (r == FILE_OK || r == FILE_SAME || r == FILE_NEWER)
@@ -182,6 +179,7 @@ static enum file_result place_one(struct lt_call *c, struct lt_session *s, const
 }
 
 static enum lt_verdict place(struct lt_call *c) {
+    struct files_call *st = c->state;
     struct lt_session *s = lt_call_session(c);
     struct file_set set;
     const char *why = "";
@@ -191,6 +189,7 @@ static enum lt_verdict place(struct lt_call *c) {
         enum file_result r = place_one(c, s, set.names[i], &why);
         if (r != FILE_OK && r != FILE_SAME && r != FILE_NEWER)
             return trouble(c, r, set.names[i], why, place);
+        st->absent = st->absent || (set.main[i] && !placed_of(st, set.names[i]));
     }
     return LT_NEXT;
 }
@@ -305,16 +304,15 @@ static enum lt_verdict take_both(struct lt_call *c) {
         if (v != LT_NEXT)
             return v;
         st->previous_done = true;
-        if (st->absent)
-            lt_lost_add("missing_file",
-                        lt_call_request(c)->path); // the application did not know its own id, and has given another
+        if (st->absent) // the application did not know its own id, and has given another
+            lt_lost_add("missing_file", lt_call_request(c)->path);
     }
     v = take_set(c, s->record, take_both, &taken);
     if (v != LT_NEXT)
         return v;
     if (taken.placed && !taken.there) {
-        s->ended =
-            true; // it was there when the request began, and not old: the application has destroyed the session, no cleaner
+        // It was there when the request began, and not old: the application has destroyed the session, no cleaner.
+        s->ended = true;
         lt_metric_add(c->metrics, M_REMOVED, 1);
     } else if (!taken.there) {
         lt_metric_add(c->metrics, M_ABSENT, 1);

@@ -235,11 +235,15 @@ static bool choose(struct run *r) {
         snprintf(r->wanted, sizeof r->wanted, "%s", command->hash);
     if (command->token && lt_token_parse(lt_span_cstr(command->token), &token))
         lt_token_hash(&token, r->conf->prefix, r->wanted);
-    else if (command->token)
-        return impossible("--token: this is no token; write the value of the client's cookie") == 0;
+    else if (command->token) {
+        impossible("--token: this is no token; write the value of the client's cookie");
+        return false;
+    }
     const char *equals = command->cookie ? strchr(command->cookie, '=') : NULL;
-    if (command->cookie && !equals)
-        return impossible("--cookie: write the application's cookie as NAME=VALUE") == 0;
+    if (command->cookie && !equals) {
+        impossible("--cookie: write the application's cookie as NAME=VALUE");
+        return false;
+    }
     if (equals)
         lt_secret_hash(lt_span_cstr(equals + 1), "tag", r->conf->prefix, r->tag);
     return true;
