@@ -2,6 +2,7 @@
 // The command line: which command, with which options, on which modules.
 #include "crypto/jose.h"
 #include "crypto/key_ring.h"
+#include "crypto/token.h"
 #include "base/clock.h"
 #include "doctor.h"
 #include "modules/modules.h"
@@ -145,6 +146,11 @@ static int command_doctor(void) {
     return code;
 }
 
+static bool is_hash(const char *arg) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    return strlen(arg) == LT_TOKEN_HASH_TEXT && strspn(arg, digits) == LT_TOKEN_HASH_TEXT;
+}
+
 // The operand and the flags of its own are taken out of what is left for the configuration.
 static bool session_arguments(struct session_command *command) {
     static const char *const verbs[] = {"list", "show", "revoke"};
@@ -164,7 +170,7 @@ static bool session_arguments(struct session_command *command) {
             command->token = program.flags[++i];
         } else if (strcmp(arg, "--cookie") == 0 && more) {
             command->cookie = program.flags[++i];
-        } else if (arg[0] != '-' && i == 1) {
+        } else if (i == 1 && (arg[0] != '-' || is_hash(arg))) { // one hash in 64 begins with "-"
             command->hash = arg;
         } else {
             program.flags[kept++] = arg;

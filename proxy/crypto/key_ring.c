@@ -88,12 +88,12 @@ bool lt_key_ring_parse(struct lt_key_ring *ring, struct lt_span text, char *erro
 bool lt_key_new(struct lt_key *key, int64_t now) {
     time_t seconds = (time_t)(now / 1000);
     struct tm t;
-    uint8_t mark;
+    uint8_t mark[3]; // two keys of one day must not meet in one ring
     gmtime_r(&seconds, &t);
-    if (!lt_random(key->secret, sizeof key->secret) || !lt_random(&mark, 1))
+    if (!lt_random(key->secret, sizeof key->secret) || !lt_random(mark, sizeof mark))
         return false;
-    snprintf(key->id, sizeof key->id, "k%04u%02u%02u%02x", (unsigned)(t.tm_year + 1900) % 10000,
-             (unsigned)(t.tm_mon + 1) % 100, (unsigned)t.tm_mday % 100, mark);
+    snprintf(key->id, sizeof key->id, "k%04u%02u%02u%02x%02x%02x", (unsigned)(t.tm_year + 1900) % 10000,
+             (unsigned)(t.tm_mon + 1) % 100, (unsigned)t.tm_mday % 100, mark[0], mark[1], mark[2]);
     return true;
 }
 

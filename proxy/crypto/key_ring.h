@@ -29,7 +29,7 @@ bool lt_key_ring_add(struct lt_key_ring *ring, struct lt_span text, char *error,
 // The next entry of such a text, comments passed over, taken off *text. False: none left.
 bool lt_key_ring_next(struct lt_span *text, struct lt_span *entry);
 
-// A new random key with an id made of `now` (ms since 1970): "k20261123a7". False: no randomness.
+// A new random key with an id made of `now` (ms since 1970): "k20261123a7c40e". False: no randomness.
 bool lt_key_new(struct lt_key *key, int64_t now);
 
 // "id:base64url" with a NUL; returns its length. `size` at least 64.

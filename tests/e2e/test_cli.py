@@ -217,7 +217,7 @@ def test_keygen(tmp_path):
     keys = [run_cli("keygen").stdout for _ in range(3)]
     assert len(set(keys)) == 3
     for key in keys:
-        assert re.fullmatch(r"k\d{8}[0-9a-f]{2}:[A-Za-z0-9_-]{43}\n", key)
+        assert re.fullmatch(r"k\d{8}[0-9a-f]{6}:[A-Za-z0-9_-]{43}\n", key)
         assert run_cli("check", UP, f"--keys={key.strip()}").returncode == 0
     ring = conf(tmp_path, "# the newest first\n" + "".join(keys), "ring")
     assert run_cli("check", UP, f"--keys=file:{ring}").returncode == 0

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -36,9 +37,15 @@ def test_metrics_are_valid_and_whole(app):
 
 
 def test_requests_are_counted(app):
+    @app.on("/slow")
+    def slow(conn, head):
+        conn.body(head)
+        time.sleep(0.01)  # lethe counts whole milliseconds: requests that take less add nothing to the sum
+        conn.send(answer("slow"))
+
     with Lethe(app.address, workers=2) as lethe:
-        for _ in range(20):
-            assert lethe.get("/").status == 200
+        for i in range(20):
+            assert lethe.get("/slow" if i == 0 else "/").status == 200
         m = lethe.metrics()
         assert m.get("lethe_requests_total", outcome="ok") == 20
         assert m.get("lethe_request_seconds_count") == 20

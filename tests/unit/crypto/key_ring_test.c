@@ -70,6 +70,7 @@ Test(key_ring, a_new_key_is_read_back) {
     cr_assert(lt_key_new(&key, 1763942400000) && lt_key_new(&other, 1763942400000));
     cr_assert_neq(memcmp(key.secret, other.secret, LT_KEY_BYTES), 0);
     cr_assert_eq(strncmp(key.id, "k20251124", 9), 0, "%s", key.id);
+    cr_assert_eq(strspn(key.id + 9, "0123456789abcdef"), 6, "one in 16 million of the same day is the same: %s", key.id);
     cr_assert_lt(lt_key_format(&key, text, sizeof text), sizeof text);
     cr_assert(lt_key_ring_parse(&ring, lt_span_cstr(text), error, sizeof error), "%s", error);
     cr_assert_arr_eq(ring.keys[0].secret, key.secret, LT_KEY_BYTES);
