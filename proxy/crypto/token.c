@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/token.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include "crypto/hmac.h"
+
 #include <openssl/rand.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 bool lt_random(void *out, size_t n) {
     return RAND_priv_bytes(out, (int)n) == 1;
@@ -26,29 +22,18 @@ bool lt_token_parse(struct lt_span text, struct lt_token *t) {
     return text.n == LT_TOKEN_TEXT && lt_base64url_decode(text, t->bytes, sizeof t->bytes, &n) && n == sizeof t->bytes;
 }
 
-// Fetched once: a fetch by name at every use costs more than the MAC itself.
-static EVP_MAC *hmac;
-static pthread_once_t hmac_once = PTHREAD_ONCE_INIT;
-
-static void hmac_fetch(void) {
-    hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-}
-
 // The key is public and fixed: the token's 256 random bits are what cannot be guessed, the key only sets this use (and this
 // application) apart from every other hash of the same bytes.
 void lt_secret_hash(struct lt_span secret, const char *use, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]) {
-    char digest[] = "SHA256";
-    unsigned char key[128], hash[32];
-    size_t n, salt = (size_t)snprintf((char *)key, 64, "lethe store %s v1/", use), scoped = scope.n < 64 ? scope.n : 64;
-    if (scoped)
-        memcpy(key + salt, scope.p, scoped);
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_END};
-    pthread_once(&hmac_once, hmac_fetch);
-    EVP_MAC_CTX *c = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
-    if (!c || !EVP_MAC_init(c, key, salt + scoped, params) ||
-        !EVP_MAC_update(c, (const unsigned char *)secret.p, secret.n) || !EVP_MAC_final(c, hash, &n, sizeof hash))
-        abort(); // no memory for 200 bytes, or a libcrypto without HMAC: nothing can be looked up safely
-    EVP_MAC_CTX_free(c);
+    static const struct lt_span before = {"lethe store ", 12}, behind = {" v1/", 4};
+    const struct lt_span pieces[] = {before, lt_span_cstr(use), behind, lt_span(scope.p, scope.n < 64 ? scope.n : 64)};
+    char key[128];
+    uint8_t hash[LT_SHA256_BYTES];
+    size_t n = 0;
+    for (unsigned i = 0; i < sizeof pieces / sizeof *pieces; n += pieces[i++].n)
+        if (pieces[i].n)
+            memcpy(key + n, pieces[i].p, pieces[i].n);
+    lt_hmac(lt_span(key, n), &secret, 1, hash);
     lt_base64url_encode(hash, sizeof hash, out);
 }
 
