@@ -49,7 +49,7 @@ bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct l
 
 void lt_h1_parser_again(struct lt_h1_parser *p, struct lt_h1_head *head) {
     struct lt_headers table = head->headers;
-    table.n = 0;
+    table.n = table.ids = 0;
     *p = (struct lt_h1_parser){.response = p->response, .max = p->max};
     *head = (struct lt_h1_head){.minor = 1, .headers = table};
 }

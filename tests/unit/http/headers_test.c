@@ -79,6 +79,8 @@ Test(headers, near_names_are_others) {
             for (int bit = 0; bit < 8; bit++) {
                 memcpy(text, name.p, name.n);
                 text[i] = (char)(text[i] ^ 1 << bit);
+                if (!lt_token_ok(lt_span(text, name.n)))
+                    continue; // no field name: the parser has refused it
                 bool same = bit == 5 && isalpha((unsigned char)name.p[i]);
                 cr_assert_eq((int)lt_hdr_id(lt_span(text, name.n)) == id, same, "%.*s", (int)name.n, text);
             }
