@@ -100,8 +100,8 @@ PREDICATE(other_protocol) {
 }
 
 PREDICATE(status_digits) {
-    return m->text.n > 12 && (b->status < 100 || run(lt_span(m->text.p + 9, 3), LT_CHAR_DIGIT, 0) != 3 ||
-                              lt_char_is(m->text.p[12], LT_CHAR_DIGIT));
+    return b->status < 100 || (m->text.n > 12 && (run(lt_span(m->text.p + 9, 3), LT_CHAR_DIGIT, 0) != 3 ||
+                                                  lt_char_is(m->text.p[12], LT_CHAR_DIGIT)));
 }
 
 PREDICATE(control_in_reason) {
