@@ -236,6 +236,7 @@ const struct written cases[] = {
     ASK("trailer with framing", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nHost: b\r\nX: a\r\n\r\n"),
     ASK("trailer with framing, repeated", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
     ASK("trailer with framing, malformed", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: x\r\n\r\n"),
+    ASK("trailer with framing, huge", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 18446744073709551617\r\n\r\n"),
     ASK("trailer with framing, empty", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length:\r\n\r\n"),
     ASK("trailer with an encoding", LT_H1_OK, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n"),
     ASK("trailer with a bare LF", LT_H1_BARE_LF, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\nY: b\r\n\r\n"),
