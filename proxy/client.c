@@ -186,7 +186,8 @@ static void on_readable(struct lt_stream *s) {
         discard(c);
         return;
     }
-    enum lt_err e = lt_inbox_read(&c->in, s, &got);
+    enum lt_err e =
+        c->state == LT_CLIENT_EXCHANGE ? lt_relay_receive_request(c->x, &got) : lt_inbox_read(&c->in, s, &got);
     if (e == LT_OK && got)
         dispatch(c);
     else if (e == LT_ERR_LIMIT || e == LT_ERR_MEMORY)

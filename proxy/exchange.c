@@ -45,6 +45,10 @@ static void free_now(struct lt_task *t) {
     lt_arena_fini(&x->arena);
     struct lt_worker *w = x->worker;
     struct lt_generation *g = x->generation;
+    if (x->request_block)
+        lt_block_give(&w->blocks, x->request_block);
+    if (x->response_block)
+        lt_block_give(&w->blocks, x->response_block);
     lt_block_give(&w->exchanges, x->block);
     lt_generation_put(g); // may end the worker's loop
 }
@@ -174,13 +178,28 @@ static bool may_retry(const struct lt_exchange *x) {
     }
 }
 
-static void give_upstream(struct lt_exchange *x, bool keep) {
+void lt_exchange_give_upstream(struct lt_exchange *x, bool keep) {
     struct lt_upstream *u = x->upstream;
     if (!u)
         return;
+    // Nothing may stand behind the answer: the next request's would be taken for it.
+    keep = keep && lt_inbox_span(&u->in).n == 0 && !(u->in.full && lt_stream_has_input(&u->stream));
     x->upstream = NULL;
     u->x = NULL;
+    if (x->response_started)
+        x->response_block = lt_inbox_detach(&u->in);
     lt_upstream_release(u, keep);
+}
+
+// Breaks the client's connection off; the request's head stays.
+static void drop_client(struct lt_exchange *x) {
+    struct lt_client *c = x->client;
+    x->client = NULL;
+    if (!c)
+        return;
+    c->x = NULL;
+    x->request_block = lt_inbox_detach(&c->in);
+    lt_client_abort(c);
 }
 
 static void connect_new(struct lt_exchange *x) {
@@ -225,15 +244,10 @@ static void on_connected(struct lt_upstream_wish *wish, struct lt_upstream *u, e
 // The answer cannot be finished. With the head already out the client must see a broken connection; before that, an error.
 static void fail_response(struct lt_exchange *x, int status, const char *reason) {
     x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
-    give_upstream(x, false);
+    lt_exchange_give_upstream(x, false);
     if (x->head_released && !(x->client && x->client->stream.corked)) {
         x->reason = reason;
-        struct lt_client *c = x->client;
-        x->client = NULL;
-        if (c) {
-            c->x = NULL;
-            lt_client_abort(c);
-        }
+        drop_client(x);
         lt_exchange_finish(x);
         return;
     }
@@ -243,7 +257,7 @@ static void fail_response(struct lt_exchange *x, int status, const char *reason)
 void lt_exchange_upstream_failed(struct lt_exchange *x, enum lt_err e) {
     struct lt_upstream *u = x->upstream;
     if (x->state == LT_X_TUNNEL) {
-        give_upstream(x, false);
+        lt_exchange_give_upstream(x, false);
         lt_tunnel_move(x);
         return;
     }
@@ -251,7 +265,7 @@ void lt_exchange_upstream_failed(struct lt_exchange *x, enum lt_err e) {
     if (x->state == LT_X_FORWARD && u->reused && !x->response_started && !x->was_answered &&
         lt_inbox_span(&u->in).n == 0 && may_retry(x)) {
         lt_worker_count(x->worker, LT_M_UPSTREAM_RETRIES, 1);
-        give_upstream(x, false);
+        lt_exchange_give_upstream(x, false);
         x->head_sent = x->request_sent = false;
         x->keep = x->request_framing.keep_alive;
         if (x->client)
@@ -338,7 +352,7 @@ void lt_exchange_upstream_data(struct lt_exchange *x) {
     struct lt_upstream *u = x->upstream;
     size_t got;
     x->active = lt_clock_mono();
-    enum lt_err e = lt_inbox_read(&u->in, &u->stream, &got);
+    enum lt_err e = lt_relay_receive_response(x, &got);
     if (e == LT_ERR_LIMIT || e == LT_ERR_MEMORY) {
         lt_stream_want_read(&u->stream, false);
         return;
@@ -416,12 +430,7 @@ void lt_exchange_hooks_done(struct lt_exchange *x, enum lt_hook_kind kind) {
 // --- ends ---
 
 void lt_exchange_client_gone(struct lt_exchange *x) {
-    struct lt_client *c = x->client;
-    x->client = NULL;
-    if (c) {
-        c->x = NULL;
-        lt_client_abort(c);
-    }
+    drop_client(x);
     if (x->outcome == LT_OUTCOME_OK)
         x->outcome = LT_OUTCOME_ABORTED;
     // A session's lock is held: the app finishes what it was told to do, the answer is thrown away.
@@ -473,7 +482,7 @@ void lt_exchange_finish(struct lt_exchange *x) {
         bool reusable = x->state != LT_X_TUNNEL && x->upstream_ended && x->request_sent &&
                         x->response_framing.keep_alive && x->response_framing.kind != LT_BODY_CLOSE &&
                         lt_body_done(&x->response_body);
-        give_upstream(x, reusable);
+        lt_exchange_give_upstream(x, reusable);
     }
     if (x->must_finish && !x->ended_hooks) {
         x->ended_hooks = true;

@@ -59,6 +59,8 @@ struct lt_exchange {
     struct lt_client *client; // NULL once the client is gone and the exchange goes on to its end alone
     struct lt_upstream *upstream;
     struct lt_upstream_wish wish;
+    // The heads' memory, once the connections that brought them are gone or have gone on.
+    struct lt_block *request_block, *response_block;
 
     // request
     struct lt_h1_parser parser;
@@ -135,7 +137,14 @@ void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next);
 // Ends it: upstream released (`upstream_keep`), on_end hooks if a module must finish, then done. Safe to call twice.
 void lt_exchange_finish(struct lt_exchange *x);
 // Both directions of the body (relay.c).
+// Gives the upstream connection back; the answer's head stays.
+void lt_exchange_give_upstream(struct lt_exchange *x, bool keep);
+
 void lt_relay_request(struct lt_exchange *x);
+// Reads what the client (the upstream) has sent: into its inbox, or, the middle of a large body, straight to the other side. As
+// lt_inbox_read(); lt_relay_request() (lt_relay_response()) is then due in both cases.
+enum lt_err lt_relay_receive_request(struct lt_exchange *x, size_t *got) __attribute__((warn_unused_result));
+enum lt_err lt_relay_receive_response(struct lt_exchange *x, size_t *got) __attribute__((warn_unused_result));
 void lt_relay_response(struct lt_exchange *x);
 // The head goes out with what there is of the body.
 bool lt_relay_release_head(struct lt_exchange *x);

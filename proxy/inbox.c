@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inbox.h"
 
+// A head and a small body; the rest of a large one need not come here (lt_stream_splice).
+enum { FIRST_READ = 16 << 10 };
+
 static char *data_of(struct lt_inbox *in) {
     return (char *)in->block->data;
 }
@@ -9,11 +12,16 @@ void lt_inbox_init(struct lt_inbox *in, struct lt_block_pool *pool) {
     *in = (struct lt_inbox){.pool = pool};
 }
 
+struct lt_block *lt_inbox_detach(struct lt_inbox *in) {
+    struct lt_block *block = in->block;
+    *in = (struct lt_inbox){.pool = in->pool};
+    return block;
+}
+
 void lt_inbox_fini(struct lt_inbox *in) {
-    if (in->block)
-        lt_block_give(in->pool, in->block);
-    in->block = NULL;
-    in->floor = in->start = in->end = 0;
+    struct lt_block *block = lt_inbox_detach(in);
+    if (block)
+        lt_block_give(in->pool, block);
 }
 
 enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) {
@@ -24,8 +32,11 @@ enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got)
     size_t space = in->pool->size - in->end;
     if (space == 0)
         return LT_ERR_LIMIT;
+    if (fresh && space > FIRST_READ)
+        space = FIRST_READ;
     enum lt_err e = lt_stream_read(s, data_of(in) + in->end, space, got);
     in->end += (unsigned)*got;
+    in->full = *got == space;
     if (fresh && *got == 0)
         lt_inbox_fini(in);
     return e;

@@ -16,6 +16,7 @@ struct lt_inbox {
     struct lt_block_pool *pool;
     struct lt_block *block; // NULL while there is nothing
     unsigned floor, start, end;
+    bool full; // the last read took as much as it might: the socket may hold more
 };
 
 void lt_inbox_init(struct lt_inbox *in, struct lt_block_pool *pool);
@@ -39,6 +40,10 @@ void lt_inbox_compact(struct lt_inbox *in);
 
 // The `n` bytes at the front are a head: they stay where they are until lt_inbox_release().
 void lt_inbox_pin(struct lt_inbox *in, size_t n);
+
+// Hands the block over, to be given back to the pool; the inbox is then empty. NULL: there is none. For a head that is needed for longer
+// than its connection.
+struct lt_block *lt_inbox_detach(struct lt_inbox *in) __attribute__((warn_unused_result));
 
 // The exchange is over: what is left moves to the block's beginning; with nothing left the block is given back.
 void lt_inbox_release(struct lt_inbox *in);

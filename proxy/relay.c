@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-enum { HOLD_MAX = 32 << 10 }; // a held answer beyond this lets its head go
+enum { HOLD_MAX = 32 << 10 };   // a held answer beyond this lets its head go
+enum { SPLICE_MIN = 16 << 10 }; // what is left of a body from which on splicing costs less than reading
+enum { SPLICE_MAX = 1 << 20 };
 
 bool lt_gather_send(struct lt_gather *g, struct lt_stream *s) {
     bool ok = g->n == 0 || lt_stream_write(s, g->v, g->n) == LT_OK;
@@ -58,6 +60,34 @@ static bool gather_last_chunk(struct lt_exchange *x, struct lt_gather *g, struct
     if (ok)
         g->v[g->n++] = text;
     return ok;
+}
+
+// A body that passes as it is, with nothing of it on this side: it can stay in the kernel.
+static bool may_splice(const struct lt_body *body, const struct lt_inbox *in, const struct lt_stream *from,
+                       const struct lt_stream *to) {
+    return body->kind == LT_BODY_LENGTH && body->left >= SPLICE_MIN && lt_inbox_span(in).n == 0 && !from->secure &&
+           !to->secure && !to->corked && lt_stream_pending(to) == 0;
+}
+
+// False: nothing was done.
+static bool spliced(struct lt_body *body, struct lt_stream *from, struct lt_stream *to, size_t *got, enum lt_err *e) {
+    *e = lt_stream_splice(from, to, body->left < SPLICE_MAX ? (size_t)body->left : SPLICE_MAX, got);
+    body->left -= *got;
+    if (lt_stream_pending(to))
+        lt_stream_want_read(from, false); // drained goes on
+    return *e != LT_ERR_LIMIT;
+}
+
+enum lt_err lt_relay_receive_request(struct lt_exchange *x, size_t *got) {
+    struct lt_client *c = x->client;
+    enum lt_err e;
+    if (x->upstream && x->head_sent && !x->collect &&
+        may_splice(&x->request_body, &c->in, &c->stream, &x->upstream->stream) &&
+        spliced(&x->request_body, &c->stream, &x->upstream->stream, got, &e)) {
+        x->body_touched = true;
+        return e;
+    }
+    return lt_inbox_read(&c->in, &c->stream, got);
 }
 
 static void request_failed(struct lt_exchange *x) {
@@ -212,16 +242,24 @@ static enum lt_body_status pump_response(struct lt_exchange *x, struct lt_gather
     return ok ? status : LT_BODY_BAD;
 }
 
+enum lt_err lt_relay_receive_response(struct lt_exchange *x, size_t *got) {
+    struct lt_upstream *u = x->upstream;
+    enum lt_err e;
+    if (x->state == LT_X_RESPOND && x->client && !x->hold && x->out == LT_BODY_LENGTH &&
+        may_splice(&x->response_body, &u->in, &u->stream, &x->client->stream) &&
+        spliced(&x->response_body, &u->stream, &x->client->stream, got, &e)) {
+        x->bytes += *got;
+        u->in.full = true;
+        return e;
+    }
+    return lt_inbox_read(&u->in, &u->stream, got);
+}
+
 // The last byte is in: the connection goes back to the pool, the modules commit.
 static void response_ended(struct lt_exchange *x) {
     x->upstream_ended = x->answered = true;
-    if (x->upstream) {
-        struct lt_upstream *u = x->upstream;
-        bool keep = x->request_sent && x->response_framing.keep_alive && x->response_framing.kind != LT_BODY_CLOSE;
-        x->upstream = NULL;
-        u->x = NULL;
-        lt_upstream_release(u, keep);
-    }
+    lt_exchange_give_upstream(x, x->request_sent && x->response_framing.keep_alive &&
+                                     x->response_framing.kind != LT_BODY_CLOSE);
     x->ended_hooks = true;
     lt_exchange_set_state(x, LT_X_END_HOOKS);
     lt_pipeline_run(x, LT_HOOK_END);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "exchange.h"
 #include "listener.h"
+#include "net/pipe.h"
 #include "process.h"
 #include "upstream.h"
 
@@ -198,6 +199,7 @@ static struct lt_generation *new_generation(struct lt_worker *w, struct lt_snaps
 static void on_heartbeat(struct lt_timer *t) {
     struct lt_worker *w = LT_ENTRY(t, struct lt_worker, heartbeat);
     atomic_store(&w->beat, lt_clock_mono());
+    lt_pipe_close_kept(&w->loop); // those of a busy second are soon made again
     lt_metric_set(&w->core_metrics, LT_M_BUFFERS, (uint64_t)(w->blocks.out + w->blocks.kept) * w->blocks.size);
     lt_timer_set(&w->loop, t, HEARTBEAT_MS);
 }

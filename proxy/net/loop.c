@@ -2,6 +2,7 @@
 #include "net/loop.h"
 
 #include "base/clock.h"
+#include "net/pipe.h"
 
 #include <errno.h>
 #include <string.h>
@@ -48,6 +49,7 @@ void lt_loop_fini(struct lt_loop *l) {
         event_base_free(l->base);
     if (l->wake_fd >= 0)
         close(l->wake_fd);
+    lt_pipe_close_kept(l);
     pthread_mutex_destroy(&l->lock);
     l->base = NULL;
     l->alarm = l->wake = NULL;

@@ -39,6 +39,8 @@ struct lt_loop {
     int wake_fd;
     pthread_mutex_t lock; // guards `posted`
     struct lt_list posted;
+    struct lt_pipe *pipes; // kept by net/pipe.c
+    unsigned n_pipes;
     bool stopped;
 };
 

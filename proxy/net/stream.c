@@ -2,6 +2,7 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -36,19 +37,29 @@ void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const str
     event_assign(&s->read_event, loop->base, fd, EV_READ | EV_PERSIST, on_read, s);
 }
 
+// False: no memory.
+static bool make_behind(struct lt_stream *s) {
+    if (s->behind)
+        return true;
+    s->behind = malloc(sizeof *s->behind);
+    if (!s->behind)
+        return false;
+    s->behind->pipe = NULL;
+    event_assign(&s->behind->write_event, s->loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write, s);
+    return true;
+}
+
 // False: no memory for the event.
 static bool want_write(struct lt_stream *s, bool want) {
     if (s->writing == want)
         return true;
-    if (want && !s->write_event)
-        s->write_event = event_new(s->loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write, s);
-    if (!s->write_event)
+    if (!make_behind(s))
         return false;
     s->writing = want;
     if (want)
-        event_add(s->write_event, NULL);
+        event_add(&s->behind->write_event, NULL);
     else
-        event_del(s->write_event);
+        event_del(&s->behind->write_event);
     return true;
 }
 
@@ -75,9 +86,10 @@ void lt_stream_close(struct lt_stream *s) {
         free(s->secure);
         s->secure = NULL;
     }
-    if (s->write_event)
-        event_free(s->write_event);
-    s->write_event = NULL;
+    if (s->behind && s->behind->pipe)
+        lt_pipe_give(s->loop, s->behind->pipe);
+    free(s->behind);
+    s->behind = NULL;
     close(s->fd);
     s->fd = -1;
     lt_buf_fini(&s->out);
@@ -107,6 +119,13 @@ enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t 
     return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
 }
 
+bool lt_stream_has_input(const struct lt_stream *s) {
+    char byte;
+    if (UNLIKELY(s->secure != NULL) && lt_tls_has_more(s->secure->tls))
+        return true;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
 static enum lt_err flush_secure(struct lt_stream *s) {
     size_t sent = 1;
     while (s->out.len && sent) {
@@ -123,10 +142,55 @@ static enum lt_err flush_secure(struct lt_stream *s) {
     return want_write(s, wants) ? LT_OK : LT_ERR_MEMORY;
 }
 
+// From the pipe into the socket; the empty pipe is given back.
+static enum lt_err flush_pipe(struct lt_stream *s) {
+    struct lt_pipe *p = s->behind->pipe;
+    while (p->held) {
+        ssize_t n = splice(p->out, NULL, s->fd, NULL, p->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? LT_OK : lt_err_errno(errno);
+        p->held -= (size_t)n;
+        s->sent += (uint64_t)n;
+    }
+    s->behind->pipe = NULL;
+    lt_pipe_give(s->loop, p);
+    return LT_OK;
+}
+
+enum lt_err lt_stream_splice(struct lt_stream *from, struct lt_stream *to, size_t max, size_t *got) {
+    struct lt_pipe *p = make_behind(to) ? lt_pipe_take(to->loop) : NULL;
+    ssize_t n;
+    *got = 0;
+    if (!p)
+        return LT_ERR_LIMIT;
+    do
+        n = splice(from->fd, NULL, p->in, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *got = p->held = (size_t)n;
+        to->behind->pipe = p;
+        if (flush_pipe(to) != LT_OK || to->behind->pipe)
+            want_write(to, true); // what is wrong with it, the event will tell
+        return LT_OK;
+    }
+    int why = errno;
+    lt_pipe_give(to->loop, p);
+    if (n == 0)
+        return LT_ERR_CLOSED;
+    return why == EAGAIN ? LT_OK : why == EINVAL ? LT_ERR_LIMIT : lt_err_errno(why);
+}
+
 // Sends what is queued. LT_OK: sent, or as much as the kernel takes now.
 static enum lt_err flush(struct lt_stream *s) {
     if (UNLIKELY(s->secure != NULL))
         return flush_secure(s);
+    if (s->behind && s->behind->pipe) {
+        enum lt_err e = flush_pipe(s);
+        if (e != LT_OK || s->behind->pipe)
+            return e;
+    }
     while (s->out.len) {
         struct lt_span left = lt_buf_span(&s->out);
         ssize_t n = send(s->fd, left.p, left.n, MSG_NOSIGNAL);
@@ -149,7 +213,7 @@ static void on_write(evutil_socket_t fd, short what, void *arg) {
     if (e != LT_OK) {
         want_write(s, false);
         s->ops->broken(s, e);
-    } else if (s->out.len == 0) {
+    } else if (lt_stream_pending(s) == 0) {
         want_write(s, false);
         s->ops->drained(s);
     }
@@ -221,7 +285,7 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
     size_t total = 0;
     if (UNLIKELY(s->secure != NULL))
         return write_secure(s, pieces, n);
-    if (s->out.len || s->corked)
+    if (lt_stream_pending(s) || s->corked)
         return keep(s, pieces, n, 0);
     for (unsigned i = 0; i < n; i++)
         total += pieces[i].n;

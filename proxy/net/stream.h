@@ -7,12 +7,19 @@
 #include "base/buf.h"
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/pipe.h"
 #include "net/tls.h"
 
 #include <sys/uio.h>
 
 struct lt_stream;
 struct lt_secure; // what a stream with TLS has beside
+
+// What a stream has beside that could not send all at once.
+struct lt_behind {
+    struct event write_event;
+    struct lt_pipe *pipe; // of a body that is spliced: it goes before `out`; NULL: none
+};
 
 struct lt_stream_ops {
     // There is something to read, or the peer ended or broke the connection: lt_stream_read() tells.
@@ -26,14 +33,15 @@ struct lt_stream_ops {
 struct lt_stream {
     struct lt_loop *loop;
     const struct lt_stream_ops *ops;
-    int fd;                                // -1: closed
-    bool reading, writing;                 // events registered
-    bool corked;                           // writes are only collected
-    struct event read_event, *write_event; // made when the first write cannot be finished at once
-    struct lt_buf out;                     // what the kernel has not taken yet
-    uint64_t sent;                         // bytes that it has taken
-    uint64_t taken;                        // bytes that the peer had acknowledged at the last lt_stream_still_takes()
-    struct lt_secure *secure;              // NULL: plain
+    int fd;                // -1: closed
+    bool reading, writing; // events registered
+    bool corked;           // writes are only collected
+    struct event read_event;
+    struct lt_behind *behind; // made when the first write cannot be finished at once
+    struct lt_buf out;        // what the kernel has not taken yet
+    uint64_t sent;            // bytes that it has taken
+    uint64_t taken;           // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_secure *secure; // NULL: plain
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
@@ -49,14 +57,23 @@ void lt_stream_want_read(struct lt_stream *s, bool want);
 // One recv. LT_OK with *got > 0, or *got == 0 when there is nothing now; LT_ERR_CLOSED at the peer's end; else the failure.
 enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) __attribute__((warn_unused_result));
 
+// Is there anything to read, be it the peer's end? Asks the kernel.
+bool lt_stream_has_input(const struct lt_stream *s);
+
 // Sends what it can at once and keeps a copy of the rest. LT_ERR_LIMIT: the rest is over out_max (nothing of this call is
 // kept; the connection must be closed); other errors: the connection is broken. At most 8 pieces.
 enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, unsigned n)
     __attribute__((warn_unused_result));
 
 static inline size_t lt_stream_pending(const struct lt_stream *s) {
-    return s->out.len;
+    return s->out.len + (s->behind && s->behind->pipe ? s->behind->pipe->held : 0);
 }
+
+// Moves up to `max` bytes from one plain stream to another that has nothing pending, inside the kernel. LT_OK: *got were taken off `from` (0:
+// there is nothing now); what `to` does not take now is pending there, and a broken `to` tells by its ops. LT_ERR_CLOSED: `from` has
+// ended. LT_ERR_LIMIT: it cannot be done here (no pipe): read and write instead. Else what `from` failed with.
+enum lt_err lt_stream_splice(struct lt_stream *from, struct lt_stream *to, size_t max, size_t *got)
+    __attribute__((warn_unused_result));
 
 // Has the peer taken any byte since the last call? A slow reader is no silent one.
 bool lt_stream_still_takes(struct lt_stream *s);
