@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reports are made of: the machine in words, medians, and how quiet it was."""
+import hashlib
 import os
 import platform
 import re
@@ -29,6 +30,18 @@ def revision(folder):
     said = first_line("git", "-C", folder, "rev-parse", "--short", "HEAD")
     changed = first_line("git", "-C", folder, "status", "--porcelain", "-uno")
     return said + (" with changes" if changed != "?" else "")
+
+
+def digest(path):
+    """Which program this is: figures of two programs are not put together."""
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()[:16]
+
+
+def in_a_line(machine_text):
+    """The CPU, the system and lethe, for below a picture."""
+    rows = [line[2:].partition(": ")[2] for line in machine_text.splitlines()[:3]]
+    return " · ".join(rows)
 
 
 PROGRAMS = {"HAProxy": ("haproxy", "-v"), "nginx": ("nginx", "-v"), "Redis": ("redis-server", "--version"), "wrk": ("wrk", "-v")}
