@@ -40,6 +40,7 @@ class Result:
     p99: float
     rate: float
     foreign: float
+    distance: float = 0  # not looked at
 
 
 def arguments():
@@ -102,7 +103,7 @@ def measure(stage, way, size, kind, clients, seconds):
 
 def run_rounds(stage, ways, sizes, rounds, seconds):
     """{(way, size, kind, clients): [Result]}"""
-    found, patience = {}, quiet.Patience(len(ways))
+    found, patience = {}, quiet.Patience(60)
     cases = [(size, kind, clients) for size in sizes for kind in KINDS for clients in (CLIENTS, 1)]
     for number in range(rounds):
         for place, (size, kind, clients) in enumerate(cases):

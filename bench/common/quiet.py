@@ -1,43 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disturbed measurements: what other processes, and other virtual machines (steal), took of the CPUs meanwhile. A disturbed measurement is
-made again, and what stays disturbed gives no ratio."""
-import os
-import sys
+"""Which measurements count. Two things falsify them. Other work: what other processes, and other virtual machines (steal), took of the CPUs
+meanwhile. And distance: a host may move a virtual machine's CPUs apart for a while, and then all that they share costs more.
 
-LIMIT = 0.05  # of the machine's CPU time; a quiet machine shows 1 to 2 %, most of it the kernel's timer interrupts
-TRIES = 3
+Such a measurement is made again, while there is patience; what is left of them gives no ratio."""
+import subprocess
+import sys
+import time
+
+LIMIT = 0.05  # of the machine's CPU time; a quiet machine shows up to 2 %, most of it the error of counting in ticks
+FAR = 2.0     # times the nearest that was seen
+
+
+def distance(stage):
+    """Between two CPUs, in ns; 0 where it is not asked for."""
+    if "distance" not in stage.binaries:
+        return 0
+    return float(subprocess.run([stage.binaries["distance"]], capture_output=True, text=True, check=True).stdout)
 
 
 def disturbed(result):
     return result.foreign > LIMIT
 
 
-def clean(results):
-    return [r for r in results if not disturbed(r)]
+def is_far(result, nearest):
+    return result.distance > FAR * nearest
+
+
+def nearest_of(results):
+    return min((r.distance for r in results), default=0)
 
 
 def enough(results, rounds):
-    """Whether there is a median to be had: of more than half the rounds."""
-    return len(clean(results)) > rounds // 2
+    """Whether there is a median to be had: of more than half the rounds. `results`: None where a round has none."""
+    return sum(r is not None for r in results) > rounds // 2
 
 
-def load_of_others():
-    return f"load average {os.getloadavg()[0]:.1f}"
+def usable(found, rounds, nearest):
+    """found: {program: [Result]} of one case. The same with None for what does not count: all that is left was measured with the CPUs
+    near, or all of it with the CPUs far apart where that has happened to most."""
+    picks = [{name: [None if disturbed(r) or is_far(r, nearest) != far else r for r in results] for name, results in found.items()}
+             for far in (False, True)]
+    return picks[1] if all(enough(results, rounds) for results in picks[1].values()) else picks[0]
 
 
 class Patience:
-    """Makes measurements, the disturbed ones again, as often as `repeats` allows for the whole run."""
+    """Makes measurements, and those that do not count again, for so many seconds in the whole run."""
 
-    def __init__(self, repeats):
-        self.left, self.again = repeats, 0
+    def __init__(self, seconds):
+        self.left, self.again, self.nearest = seconds, 0, 0
+
+    def trouble(self, result):
+        self.nearest = min(self.nearest or result.distance, result.distance)
+        if disturbed(result):
+            return f"other work took {100 * result.foreign:.0f} % of the CPUs"
+        return f"the CPUs are far apart ({result.distance:.0f} ns)" if is_far(result, self.nearest) else ""
 
     def take(self, once):
-        for _ in range(TRIES - 1):
+        while True:
+            began = time.monotonic()
             result = once()
-            if not disturbed(result) or self.left == 0:
+            why = self.trouble(result)
+            if not why or self.left <= 0:
                 return result
-            self.left -= 1
+            self.left -= time.monotonic() - began
             self.again += 1
-            print(f"  disturbed: other work took {100 * result.foreign:.0f} % of the CPUs ({load_of_others()}); again", file=sys.stderr,
-                  flush=True)
-        return once()
+            print(f"  again: {why}; {max(0, self.left):.0f} s of patience left", file=sys.stderr, flush=True)

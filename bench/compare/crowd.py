@@ -6,7 +6,6 @@ import dataclasses
 import resource
 import time
 
-from common.quiet import clean
 from common.reading import anonymous_bytes, rss_mb
 from common.stage import Failed, wait_for
 from compare import measure
@@ -25,6 +24,7 @@ class Memory:
     start: float       # MB resident once it listens
     connection: float  # bytes of private anonymous memory
     foreign: float = 0
+    distance: float = 0
 
 
 def enough_files():
@@ -88,9 +88,3 @@ def measure_crowd(stage, rounds, seconds, patience, say):
                 say(number, case, program, result)
     return found
 
-
-def extra(found, kind, field="cpu"):
-    """The rounds' ratios with idle ones beside to without."""
-    alone, beside = (found.get(f"crowd/{kind}{more}", []) for more in (ALONE, BESIDE))
-    pairs = [(a, b) for a, b in zip(alone, beside) if clean([a]) and clean([b])]
-    return [getattr(b, field) / getattr(a, field) for a, b in pairs]

@@ -4,7 +4,7 @@ the goal counts as not measured."""
 import dataclasses
 import statistics
 
-from common.quiet import clean, disturbed, enough
+from common.quiet import enough, nearest_of, usable
 from compare import crowd
 from compare.cases import BY_KEY
 
@@ -28,11 +28,16 @@ class Judge:
 
     def __init__(self, found, rounds, calls, instructions):
         self.found, self.rounds, self.calls, self.instructions = found, rounds, calls, instructions
+        self.nearest = nearest_of(r for key, results in found.items() if not key.startswith("memory/") for r in results)
+        self.counting = {}
+        for case in {key.split("/", 1)[0] for key in found}:
+            of_case = {key: results for key, results in found.items() if key.startswith(case + "/")}
+            self.counting |= usable(of_case, rounds.get(case, 1), self.nearest)
 
     def results(self, case, name):
-        """The undisturbed ones; empty where they are too few."""
-        results = self.found.get(f"{case}/{name}", [])
-        return clean(results) if enough(results, self.rounds.get(case, 1)) else []
+        """Those that count; empty where they are too few."""
+        results = self.counting.get(f"{case}/{name}", [])
+        return [r for r in results if r] if enough(results, self.rounds.get(case, 1)) else []
 
     def median(self, case, name, field="cpu"):
         values = [getattr(r, field) for r in self.results(case, name)]
@@ -40,8 +45,8 @@ class Judge:
 
     def pairs(self, case, mine, peer, field="cpu"):
         """The ratios of single rounds."""
-        both = zip(self.found.get(f"{case}/{mine}", []), self.found.get(f"{case}/{peer}", []))
-        return [getattr(a, field) / getattr(b, field) for a, b in both if not disturbed(a) and not disturbed(b)]
+        both = zip(self.counting.get(f"{case}/{mine}", []), self.counting.get(f"{case}/{peer}", []))
+        return [getattr(a, field) / getattr(b, field) for a, b in both if a and b]
 
     def why(self, case):
         return "disturbed" if any(key.startswith(case + "/") for key in self.found) else "left out"
@@ -96,7 +101,7 @@ class Judge:
     def crowd(self):
         """Nothing measurable: the rounds' own differences hold the 1.00, or the median is as near to it as medians of rounds are."""
         what = "100 active connections: CPU beside 9,900 idle ones to CPU without"
-        ratios = {name: crowd.extra(self.found, name) for name in crowd.NAMES}
+        ratios = {name: self.pairs("crowd", name + crowd.BESIDE, name + crowd.ALONE) for name in crowd.NAMES}
         rounds, mine = self.rounds.get("crowd", 1), ratios["lethe"]
         if len(mine) <= rounds // 2:
             return Goal(4, what, self.why("crowd"), "", "1.00", UNKNOWN)

@@ -3,7 +3,6 @@
 import html
 import statistics
 
-from common.quiet import clean
 from compare.cases import BY_KEY
 
 WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 190, 90, 15, 12, 54
@@ -65,7 +64,7 @@ def cpu_groups(judge):
 
 def memory_groups(judge):
     kinds = [key for key in judge.found if key.startswith("memory/")]
-    return [(heading, form, [(key[7:], [getattr(r, field) for r in clean(judge.found[key])]) for key in kinds])
+    return [(heading, form, [(key[7:], [getattr(r, field) for r in judge.found[key]]) for key in kinds])
             for heading, field, form in (("an idle connection, bytes of private anonymous memory", "connection", "{:.0f}"),
                                          ("resident at start, MB", "start", "{:.1f}")) if kinds]
 

@@ -3,7 +3,6 @@
 import statistics
 
 from common.figures import median, quality, ratio
-from common.quiet import clean, enough
 from compare import goals
 from compare.cases import BY_KEY, CASES
 
@@ -25,7 +24,7 @@ def base(judge, case, name):
 
 
 def row(judge, case, name, results, calls):
-    good = clean(results) if enough(results, judge.rounds[case.key]) else results
+    good = judge.results(case.key, name) or results
     cpus, digits = [r.cpu for r in good], 2 if case.unit == "GB" else 1
     cpu = statistics.median(cpus)
     mine = judge.median(case.key, name)

@@ -26,7 +26,7 @@ from compare.troupe import programs_for  # noqa: E402
 from instructions.requests import count  # noqa: E402
 
 PARTS = (*BY_KEY, "memory", "instructions")
-PROGRAMS = ("origin", "relay", "pace")
+PROGRAMS = {"origin": "compare/origin.c", "relay": "compare/relay.c", "pace": "compare/pace.c", "distance": "common/distance.c"}
 
 
 def arguments():
@@ -35,6 +35,7 @@ def arguments():
     p.add_argument("--quick", action="store_true", help="about 2 minutes: one round, system calls of the case session alone; writes nothing")
     p.add_argument("--rounds", type=int, metavar="N", help="5, or 1 (quick)")
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
+    p.add_argument("--patience", type=int, metavar="N", help="seconds for repeating what was disturbed: 240, or 30 (quick)")
     p.add_argument("--cases", metavar="a,b", help="some of: " + " ".join(PARTS))
     p.add_argument("--output", metavar="FILE", help="where the report goes, results/<date>.md for all cases; beside it figures (.json), pictures (.svg)")
     p.add_argument("--add", action="store_true", help="keep what --output's figures have of other cases: a run in pieces")
@@ -44,6 +45,7 @@ def arguments():
     if not set(a.keys) <= set(PARTS):
         p.error(f"--cases: write some of {','.join(PARTS)}")
     a.rounds = a.rounds or (1 if a.quick else 5)
+    a.patience = (30 if a.quick else 240) if a.patience is None else a.patience
     if not a.output and (a.add or not (a.quick or a.cases)):
         a.output = os.path.join(HERE, "..", "results", f"{datetime.date.today().isoformat()}.md")
     return a
@@ -51,7 +53,7 @@ def arguments():
 
 def say(number, case, program, result):
     print(f"round {number + 1}  {case.key:8} {program.name:22} {result.cpu:8.2f} {case.per} {result.rate:8.0f}/s  p99 {result.p99:.2f} ms "
-          f"other work {100 * result.foreign:.1f} %", file=sys.stderr, flush=True)
+          f"other work {100 * result.foreign:.1f} %, CPUs {result.distance:.0f} ns apart", file=sys.stderr, flush=True)
 
 
 class Run:
@@ -60,7 +62,7 @@ class Run:
     def __init__(self, args, stage):
         self.args, self.stage = args, stage
         self.found, self.rounds, self.calls, self.instructions = {}, {}, {}, {}
-        self.patience = quiet.Patience(40)
+        self.patience = quiet.Patience(args.patience)
 
     def measure_round(self, number, place, case, programs, seconds):
         for program in rotated(programs, number + place):
@@ -153,7 +155,7 @@ def main():
         crowd.enough_files()
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
-        binaries = {"lethe": lethe} | {name: helper(f"compare/{name}.c", lethe, folder) for name in PROGRAMS}
+        binaries = {"lethe": lethe} | {name: helper(path, lethe, folder) for name, path in PROGRAMS.items()}
         with Stores(folder, binaries) as stage:
             stage.start_origin()
             stage.start_redis()

@@ -62,7 +62,7 @@ def set_up(stage, args):
 
 
 def run_rounds(stage, programs, rounds, seconds):
-    found, patience = {(case.key, program.name): [] for case in CASES for program in programs}, quiet.Patience(2 * len(programs))
+    found, patience = {(case.key, program.name): [] for case in CASES for program in programs}, quiet.Patience(60)
     for number in range(rounds):
         for place, case in enumerate(CASES):
             for program in rotated(programs, number + place):
@@ -80,10 +80,10 @@ def count_system_calls(stage, programs, args):
     return {program.name: measure.system_calls(stage, program, case, 1) for program in programs}
 
 
-def row(name, found, calls, lua, rounds):
-    """`lua`: the results of nginx with Lua; no ratio where it or the program was disturbed."""
+def row(name, found, calls, lua, usable):
+    """`lua`: the results of nginx with Lua; no ratio where it or the program was disturbed (not `usable`)."""
     mine = found["session", name]
-    judged = all(quiet.enough(results, rounds) for results in (mine, lua))
+    judged = {"session/" + name, "session/nginx+Lua"} <= usable
     cpu, without, store = median(mine, "cpu"), median(found["browser", name], "cpu"), median(mine, "store_cpu")
     does = name.startswith("lethe") or "Lua" in name
     has_store = store >= 0.05
@@ -94,13 +94,25 @@ def row(name, found, calls, lua, rounds):
     return "| " + " | ".join(cells) + " |\n"
 
 
+def counting(found, rounds):
+    """Only the measurements that count, where there are enough; and where that is so."""
+    nearest, kept, usable = quiet.nearest_of(r for results in found.values() for r in results), {}, set()
+    for case in {key for key, _ in found}:
+        picks = quiet.usable({name: results for (key, name), results in found.items() if key == case}, rounds, nearest)
+        for name, results in picks.items():
+            good = quiet.enough(results, rounds)
+            kept[case, name] = [r for r in results if r] if good else found[case, name]
+            usable |= {f"{case}/{name}"} if good else set()
+    return kept, usable
+
+
 def render(today, machine, args, rounds, programs, absent, found, calls):
     how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every program has its turn of "
            f"{args.seconds} s, in rotating order; {CONNECTIONS} connections kept alive, one worker a program; GET with 16 "
            "fields and 6 cookies, an answer of 1 KB. bench/README.md says what was set up and how to read this.")
-    found = {key: quiet.clean(results) if quiet.enough(results, rounds) else results for key, results in found.items()}
+    found, usable = counting(found, rounds)
     lua = found["session", "nginx+Lua"]
-    rows = "".join(row(program.name, found, calls, lua, rounds) for program in programs)
+    rows = "".join(row(program.name, found, calls, lua, usable) for program in programs)
     missing = "".join(f"- {line}\n" for line in absent)
     left_out = f"Stores that took no part:\n\n{missing}\n" if absent else ""
     return (f"# Looking sessions up, measured on {today}\n\n{how}\n\n{figures.quality(found)}\n{HEAD}{rows}\n{left_out}"
@@ -117,7 +129,8 @@ def main():
     machine = figures.machine(lethe, figures.PROGRAMS)  # now: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
-        with Stores(folder, {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder)}) as stage:
+        with Stores(folder, {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder),
+                             "distance": helper("common/distance.c", lethe, folder)}) as stage:
             programs, absent = set_up(stage, args)
             found = run_rounds(stage, programs, rounds, args.seconds)
             calls = count_system_calls(stage, programs, args)
