@@ -49,19 +49,29 @@ class Patience:
     def __init__(self, seconds):
         self.left, self.again, self.nearest = seconds, 0, 0
 
-    def trouble(self, result):
-        self.nearest = min(self.nearest or result.distance, result.distance)
-        if disturbed(result):
-            return f"other work took {100 * result.foreign:.0f} % of the CPUs"
-        return f"the CPUs are far apart ({result.distance:.0f} ns)" if is_far(result, self.nearest) else ""
+    def spend(self, seconds, why):
+        self.left -= seconds
+        print(f"  again: {why}; {max(0, self.left):.0f} s of patience left", file=sys.stderr, flush=True)
 
     def take(self, once):
-        while True:
+        """Other work may be over in a moment: at once again, but not for ever. Distance stays for longer: see counts()."""
+        for _ in range(2):
             began = time.monotonic()
             result = once()
-            why = self.trouble(result)
-            if not why or self.left <= 0:
+            self.nearest = min(self.nearest or result.distance, result.distance)
+            if not disturbed(result) or self.left <= 0:
                 return result
-            self.left -= time.monotonic() - began
             self.again += 1
-            print(f"  again: {why}; {max(0, self.left):.0f} s of patience left", file=sys.stderr, flush=True)
+            self.spend(time.monotonic() - began, f"other work took {100 * result.foreign:.0f} % of the CPUs")
+        return once()
+
+    def counts(self, result):
+        return not disturbed(result) and not is_far(result, self.nearest)
+
+    def await_near(self, stage):
+        """Waits while the CPUs are far apart. False: there is no patience left."""
+        began, before = time.monotonic(), self.left
+        while self.left > 0 and distance(stage) > FAR * self.nearest > 0:
+            time.sleep(0.25)
+            self.left = before - (time.monotonic() - began)
+        return self.left > 0

@@ -74,17 +74,12 @@ def measure_memory(stage, rounds):
     return found
 
 
-def measure_crowd(stage, rounds, seconds, patience, say):
-    """{"crowd/<program>, 100 alone": [Result], "crowd/<program>, 9,900 beside": [Result]}"""
-    case, found = BY_KEY["crowd"], {}
+@contextlib.contextmanager
+def crowded(stage):
+    """The programs of the case crowd: two of each, one of them with connections that are idle."""
     pairs = [(start(stage, kind, kind + ALONE), start(stage, kind, kind + BESIDE)) for kind in NAMES]
     with contextlib.ExitStack() as held:
-        for _, beside in pairs:
-            held.enter_context(hold(stage, beside, case, IDLE))
-        for number in range(rounds):
-            for program in (p for pair in pairs for p in (pair if number % 2 else pair[::-1])):
-                result = patience.take(lambda program=program: measure.measure(stage, program, case, seconds))
-                found.setdefault(f"crowd/{program.name}", []).append(result)
-                say(number, case, program, result)
-    return found
-
+        for alone, beside in pairs:
+            measure.check_one(alone, BY_KEY["crowd"])
+            held.enter_context(hold(stage, beside, BY_KEY["crowd"], IDLE))
+        yield [program for pair in pairs for program in pair]

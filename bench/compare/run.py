@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -67,17 +68,36 @@ class Run:
     def measure_round(self, number, place, case, programs, seconds):
         for program in rotated(programs, number + place):
             result = self.patience.take(lambda program=program: measure.measure(self.stage, program, case, seconds))
-            self.found[f"{case.key}/{program.name}"].append(result)
+            self.found[f"{case.key}/{program.name}"][number] = result
             say(number, case, program, result)
 
-    def measure_rounds(self, cases, seconds):
-        taking_part = {case.key: programs_for(self.stage, case) for case in cases}
+    def bad_round(self, cases, taking_part):
+        """The first in which something does not count: (number, place of its case), or None."""
+        for number in range(self.args.rounds):
+            for place, case in enumerate(cases):
+                if not all(self.patience.counts(self.found[f"{case.key}/{p.name}"][number]) for p in taking_part[case.key]):
+                    return number, place
+        return None
+
+    def measure_rounds(self, cases, taking_part, seconds):
+        """In each round all cases, in each case all programs, so that they meet the same machine; then the bad rounds again."""
         for case in cases:
-            self.found |= {f"{case.key}/{program.name}": [] for program in taking_part[case.key]}
+            self.found |= {f"{case.key}/{program.name}": [None] * self.args.rounds for program in taking_part[case.key]}
             self.rounds[case.key] = self.args.rounds
         for number in range(self.args.rounds):
             for place, case in enumerate(cases):
                 self.measure_round(number, place, case, taking_part[case.key], seconds)
+        while (bad := self.bad_round(cases, taking_part)) and self.patience.await_near(self.stage):
+            number, place = bad
+            began, before = time.monotonic(), self.patience.left
+            self.measure_round(number, place, cases[place], taking_part[cases[place].key], seconds)
+            self.patience.again += len(taking_part[cases[place].key])
+            self.patience.left = before
+            self.patience.spend(time.monotonic() - began, f"the round {number + 1} of {cases[place].key}")
+
+    def with_system_calls(self, cases, seconds):
+        taking_part = {case.key: programs_for(self.stage, case) for case in cases}
+        self.measure_rounds(cases, taking_part, seconds)
         if self.args.no_system_calls or not reading.can_count(self.stage):
             return
         for case in cases:
@@ -90,20 +110,20 @@ class Run:
         if None in rates:
             print("load: left out, the rate of the peers is not known (the case two)", file=sys.stderr)
             return
-        self.measure_rounds([dataclasses.replace(BY_KEY["load"], rate=round(0.7 * max(rates)))], 2)
+        self.with_system_calls([dataclasses.replace(BY_KEY["load"], rate=round(0.7 * max(rates)))], 2)
 
     def everything(self):
         keys, args = self.args.keys, self.args
-        self.measure_rounds([c for c in CASES if c.key in keys and c.key not in ("load", "slow", "crowd")], args.seconds)
+        self.with_system_calls([c for c in CASES if c.key in keys and c.key not in ("load", "slow", "crowd")], args.seconds)
         if "load" in keys:
             self.load()
         if "slow" in keys:
-            self.measure_rounds([BY_KEY["slow"]], 3)
+            self.with_system_calls([BY_KEY["slow"]], 3)
         if "memory" in keys:
             self.found |= crowd.measure_memory(self.stage, min(3, args.rounds))
         if "crowd" in keys:
-            self.rounds["crowd"] = args.rounds
-            self.found |= crowd.measure_crowd(self.stage, args.rounds, args.seconds, self.patience, say)
+            with crowd.crowded(self.stage) as programs:
+                self.measure_rounds([BY_KEY["crowd"]], {"crowd": programs}, args.seconds)
         if "instructions" in keys:
             self.instructions = count(self.stage, 1 if args.quick else 2)
 
