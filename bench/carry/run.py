@@ -110,7 +110,7 @@ def run_rounds(stage, ways, sizes, rounds, seconds):
             for way in rotated(ways, number + place):
                 if size not in way.sessions:
                     continue
-                result = patience.take(
+                result = patience.insist(
                     lambda way=way, size=size, kind=kind, clients=clients: measure(stage, way, size, kind, clients, seconds))
                 found.setdefault((way.key, size, kind, clients), []).append(result)
                 print(f"round {number + 1}/{rounds}  {size:8} {kind:6} {clients} {way.title:26} {result.cpu:8.1f} µs a request "

@@ -3,19 +3,34 @@
 meanwhile. And distance: a host may move a virtual machine's CPUs apart for a while, and then all that they share costs more.
 
 Such a measurement is made again, while there is patience; what is left of them gives no ratio."""
+import os
 import subprocess
 import sys
 import time
+
+from common.reading import machine_busy_seconds
 
 LIMIT = 0.05  # of the machine's CPU time; a quiet machine shows up to 2 %, most of it the error of counting in ticks
 FAR = 2.0     # times the nearest that was seen
 
 
-def distance(stage):
-    """Between two CPUs, in ns; 0 where it is not asked for."""
-    if "distance" not in stage.binaries:
-        return 0
-    return float(subprocess.run([stage.binaries["distance"]], capture_output=True, text=True, check=True).stdout)
+class Distance:
+    """Between two CPUs, in ns, from now until end(); 0 where it is not asked for. `seconds`: looks all the time, not only now and then."""
+
+    def __init__(self, stage, seconds=0):
+        self.command, self.watch, self.found = stage.binaries.get("distance"), None, 0.0
+        if self.command and seconds:
+            self.watch = subprocess.Popen([self.command, str(seconds)], stdout=subprocess.PIPE, text=True)
+        elif self.command:
+            self.found = self.look()
+
+    def look(self):
+        return float(subprocess.run([self.command], capture_output=True, text=True, check=True).stdout)
+
+    def end(self):
+        if self.watch:
+            return float(self.watch.communicate()[0])
+        return max(self.found, self.look()) if self.command else 0.0
 
 
 def disturbed(result):
@@ -49,29 +64,37 @@ class Patience:
     def __init__(self, seconds):
         self.left, self.again, self.nearest = seconds, 0, 0
 
-    def spend(self, seconds, why):
-        self.left -= seconds
-        print(f"  again: {why}; {max(0, self.left):.0f} s of patience left", file=sys.stderr, flush=True)
-
-    def take(self, once):
-        """Other work may be over in a moment: at once again, but not for ever. Distance stays for longer: see counts()."""
-        for _ in range(2):
-            began = time.monotonic()
-            result = once()
-            self.nearest = min(self.nearest or result.distance, result.distance)
-            if not disturbed(result) or self.left <= 0:
-                return result
-            self.again += 1
-            self.spend(time.monotonic() - began, f"other work took {100 * result.foreign:.0f} % of the CPUs")
-        return once()
+    def note(self, result):
+        self.nearest = min(self.nearest or result.distance, result.distance)
+        return result
 
     def counts(self, result):
         return not disturbed(result) and not is_far(result, self.nearest)
 
-    def await_near(self, stage):
-        """Waits while the CPUs are far apart. False: there is no patience left."""
-        began, before = time.monotonic(), self.left
-        while self.left > 0 and distance(stage) > FAR * self.nearest > 0:
-            time.sleep(0.25)
-            self.left = before - (time.monotonic() - began)
-        return self.left > 0
+    def await_calm(self, stage):
+        """Waits while others work or the CPUs are far apart. False: there is no patience left."""
+        while self.left > 0:
+            began, busy = time.monotonic(), machine_busy_seconds()
+            time.sleep(0.2)
+            took, busy = time.monotonic() - began, machine_busy_seconds() - busy
+            if busy / (took * os.cpu_count()) <= LIMIT and Distance(stage).end() <= FAR * self.nearest:
+                return True
+            self.left -= time.monotonic() - began
+        return False
+
+    def take(self, once, why=""):
+        """One measurement; `why`: it is made again."""
+        began = time.monotonic()
+        result = self.note(once())
+        if why:
+            self.left -= time.monotonic() - began
+            self.again += 1
+            print(f"  again: {why}; {max(0, self.left):.0f} s of patience left", file=sys.stderr, flush=True)
+        return result
+
+    def insist(self, once):
+        """One measurement, and twice again where others work."""
+        result, tries = self.take(once), 2
+        while disturbed(result) and tries > 0 and self.left > 0:
+            result, tries = self.take(once, f"other work took {100 * result.foreign:.0f} % of the CPUs"), tries - 1
+        return result

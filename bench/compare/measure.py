@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 
-from common.quiet import distance
+from common.quiet import Distance
 from common.reading import Reading, counted, counter, rss_mb
 from common.stage import Failed, find, wait_for
 from compare.cases import COOKIES
@@ -149,11 +149,11 @@ def measure(stage, program, case, seconds):
         log_in(program)  # the generator keeps the cookie it has: an older one would be made anew with every answer
     if program.log:
         os.truncate(program.log, 0)
-    accepted, traffic, apart = asked(stage, "/connections"), asked(stage, "/traffic"), distance(stage)
+    accepted, traffic = asked(stage, "/connections"), asked(stage, "/traffic")
+    apart = Distance(stage, 0 if case.rate else seconds)  # looking costs others' latency
     reading = Reading(program.pids(), stage.helpers(program), program.store)
     said = generate(case)(stage, program, case, seconds)
-    used, requests = reading.end(), said["requests"]
-    apart = max(apart, distance(stage))
+    distance, used, requests = apart.end(), reading.end(), said["requests"]
     lookups = used.commands / requests
     check_measured(stage, program, case, asked(stage, "/connections") - accepted, lookups, requests)
     moved = asked(stage, "/traffic") - traffic
@@ -161,7 +161,8 @@ def measure(stage, program, case, seconds):
         raise Failed(f"{program.name}: {case.title}: {requests} requests moved {moved} bytes of bodies at the origin")
     cpu = used.cpu / (moved / 1e9) if case.unit == "GB" else used.cpu / requests * 1e6
     return Result(requests=requests, rate=requests / (said["us"] / 1e6), cpu=cpu, p50=said["p50"] / 1e3, p99=said["p99"] / 1e3,
-                  rss=rss_mb(program.pids()), lookups=lookups, store_cpu=used.store_cpu / requests * 1e6, foreign=used.foreign, distance=apart)
+                  rss=rss_mb(program.pids()), lookups=lookups, store_cpu=used.store_cpu / requests * 1e6, foreign=used.foreign,
+                  distance=distance)
 
 
 def system_calls(stage, program, case, seconds):

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -65,35 +64,28 @@ class Run:
         self.found, self.rounds, self.calls, self.instructions = {}, {}, {}, {}
         self.patience = quiet.Patience(args.patience)
 
-    def measure_round(self, number, place, case, programs, seconds):
-        for program in rotated(programs, number + place):
-            result = self.patience.take(lambda program=program: measure.measure(self.stage, program, case, seconds))
-            self.found[f"{case.key}/{program.name}"][number] = result
-            say(number, case, program, result)
+    def measure_one(self, number, case, program, seconds, why=""):
+        result = self.patience.take(lambda: measure.measure(self.stage, program, case, seconds), why)
+        self.found[f"{case.key}/{program.name}"][number] = result
+        say(number, case, program, result)
 
-    def bad_round(self, cases, taking_part):
-        """The first in which something does not count: (number, place of its case), or None."""
-        for number in range(self.args.rounds):
-            for place, case in enumerate(cases):
-                if not all(self.patience.counts(self.found[f"{case.key}/{p.name}"][number]) for p in taking_part[case.key]):
-                    return number, place
-        return None
+    def bad_one(self, cases, taking_part):
+        """The first that does not count: (round, case, program), or None."""
+        return next(((number, case, program) for number in range(self.args.rounds) for case in cases for program in taking_part[case.key]
+                     if not self.patience.counts(self.found[f"{case.key}/{program.name}"][number])), None)
 
     def measure_rounds(self, cases, taking_part, seconds):
-        """In each round all cases, in each case all programs, so that they meet the same machine; then the bad rounds again."""
+        """In each round all cases, in each case all programs, so that they meet the same machine. Then, when it is calm, once more what
+        does not count."""
         for case in cases:
             self.found |= {f"{case.key}/{program.name}": [None] * self.args.rounds for program in taking_part[case.key]}
             self.rounds[case.key] = self.args.rounds
         for number in range(self.args.rounds):
             for place, case in enumerate(cases):
-                self.measure_round(number, place, case, taking_part[case.key], seconds)
-        while (bad := self.bad_round(cases, taking_part)) and self.patience.await_near(self.stage):
-            number, place = bad
-            began, before = time.monotonic(), self.patience.left
-            self.measure_round(number, place, cases[place], taking_part[cases[place].key], seconds)
-            self.patience.again += len(taking_part[cases[place].key])
-            self.patience.left = before
-            self.patience.spend(time.monotonic() - began, f"the round {number + 1} of {cases[place].key}")
+                for program in rotated(taking_part[case.key], number + place):
+                    self.measure_one(number, case, program, seconds)
+        while (bad := self.bad_one(cases, taking_part)) and self.patience.await_calm(self.stage):
+            self.measure_one(*bad, seconds, f"{bad[1].key}, {bad[2].name}, round {bad[0] + 1}")
 
     def with_system_calls(self, cases, seconds):
         taking_part = {case.key: programs_for(self.stage, case) for case in cases}
@@ -118,7 +110,7 @@ class Run:
         if "load" in keys:
             self.load()
         if "slow" in keys:
-            self.with_system_calls([BY_KEY["slow"]], 3)
+            self.with_system_calls([BY_KEY["slow"]], 4)
         if "memory" in keys:
             self.found |= crowd.measure_memory(self.stage, min(3, args.rounds))
         if "crowd" in keys:

@@ -66,7 +66,7 @@ def run_rounds(stage, programs, rounds, seconds):
     for number in range(rounds):
         for place, case in enumerate(CASES):
             for program in rotated(programs, number + place):
-                result = patience.take(lambda program=program, case=case: measure.measure(stage, program, case, seconds))
+                result = patience.insist(lambda program=program, case=case: measure.measure(stage, program, case, seconds))
                 found[case.key, program.name].append(result)
                 print(f"round {number + 1}/{rounds}  {case.key:8} {program.name:20} {result.cpu:7.1f} µs a request {result.rate:8.0f}/s",
                       file=sys.stderr, flush=True)
