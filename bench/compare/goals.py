@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The goals: what lethe must come to beside its peers. A ratio comes from the undisturbed rounds of one run; where there are too few of them,
-the goal counts as not measured."""
+"""The goals: what lethe must come to beside its peers. A ratio comes from the undisturbed rounds of one run; where there are too few of
+them, the goal counts as not measured."""
 import dataclasses
 import statistics
 
@@ -84,9 +84,12 @@ class Judge:
 
     def system_calls(self, most):
         name, value = "lethe, redis", self.calls.get("session/lethe, redis")
-        peers = ", ".join(f"{p} {self.calls[f'session/{p}']:.1f}" for p in ("HAProxy", "nginx", "nginx+Lua") if f"session/{p}" in self.calls)
+        called = [(p, self.calls.get(f"session/{p}")) for p in ("HAProxy", "nginx", "nginx+Lua")]
+        peers = ", ".join(f"{p} {n:.1f}" for p, n in called if n)
         verdict = UNKNOWN if value is None else MET if value <= most else MISSED
-        return Goal(2, f"{name}: system calls a request", ("no perf" if self.results("session", name) else "left out") if value is None else f"**{value:.2f}**", peers, f"≤ {most}", verdict)
+        absent = "no perf" if self.results("session", name) else "left out"
+        said = absent if value is None else f"**{value:.2f}**"
+        return Goal(2, f"{name}: system calls a request", said, peers, f"≤ {most}", verdict)
 
     def memory(self, field, what, form, most):
         values = {name: [getattr(r, field) for r in self.found.get(f"memory/{name}", [])] for name in crowd.NAMES}

@@ -16,8 +16,8 @@ def style():
         return "".join(f".s{i}{{fill:{colour}}}" for i, colour in enumerate(of))
     return (f"<style>text{{font:13px system-ui,sans-serif;fill:#1d2127}}.title{{font-size:16px;font-weight:600}}.soft{{fill:#59616c}}"
             f".line{{stroke:#c9ced6}}.whisker{{stroke:#1d2127}}.ground{{fill:#ffffff}}{colours(LIGHT)}"
-            f"@media (prefers-color-scheme:dark){{text{{fill:#e7eaee}}.soft{{fill:#a4acb8}}.line{{stroke:#3b424c}}.whisker{{stroke:#e7eaee}}"
-            f".ground{{fill:#15181c}}{colours(DARK)}}}</style>")
+            f"@media (prefers-color-scheme:dark){{text{{fill:#e7eaee}}.soft{{fill:#a4acb8}}.line{{stroke:#3b424c}}"
+            f".whisker{{stroke:#e7eaee}}.ground{{fill:#15181c}}{colours(DARK)}}}</style>")
 
 
 def bar(y, name, low, value, high, scale, form):

@@ -10,8 +10,9 @@ TIMES = "p50, ms | p99, ms"
 
 
 def head(case):
-    return (f"| program | CPU, {case.per} | to HAProxy | to nginx | to the relay | {'MB/s' if case.unit == 'GB' else 'requests/s'} | {TIMES} "
-            f"| RSS, MB | system calls {'in 64 KB' if case.unit == 'GB' else 'a request'} | Redis: commands, CPU µs |\n"
+    rate, per = ("MB/s", "in 64 KB") if case.unit == "GB" else ("requests/s", "a request")
+    return (f"| program | CPU, {case.per} | to HAProxy | to nginx | to the relay | {rate} | {TIMES} | RSS, MB | system calls {per} "
+            "| Redis: commands, CPU µs |\n"
             "|---|---|---|---|---|---|---|---|---|---|---|\n")
 
 
@@ -32,8 +33,8 @@ def row(judge, case, name, results, calls):
     speed = median(good, "rate") * (case.size() / 1e6 if case.unit == "GB" else 1)
     redis = f"{median(good, 'lookups'):.2f}, {median(good, 'store_cpu'):.1f}" if median(good, "lookups") >= 0.005 else ""
     called = f"{calls[f'{case.key}/{name}']:.2f}" if f"{case.key}/{name}" in calls else ""
-    cells = [name, f"{cpu:.{digits}f} ({min(cpus):.{digits}f}–{max(cpus):.{digits}f})", *ratios, f"{speed:.0f}", f"{median(good, 'p50'):.3f}",
-             f"{median(good, 'p99'):.3f}", f"{median(good, 'rss'):.1f}", called, redis]
+    cells = [name, f"{cpu:.{digits}f} ({min(cpus):.{digits}f}–{max(cpus):.{digits}f})", *ratios, f"{speed:.0f}",
+             f"{median(good, 'p50'):.3f}", f"{median(good, 'p99'):.3f}", f"{median(good, 'rss'):.1f}", called, redis]
     return "| " + " | ".join(cells) + " |\n"
 
 
@@ -57,7 +58,7 @@ def instructions_table(instructions):
     for case, counted in instructions.items():
         top = ", ".join(f"`{name}` {cost:,.0f}" for name, cost in counted["top"][:12])
         rows += f"| {case} | {counted['instructions']:,.0f} | {100 * counted['differ']:.2f} % | {top} |\n"
-    return ("### Instructions a request\n\nCounted by callgrind, requests one after another; what the first and the last requests cost falls out.\n\n"
+    return ("### Instructions a request\n\nCounted by callgrind, requests one after another; start and end fall out.\n\n"
             "| case | instructions | two runs differ by | the most of them (self) |\n|---|---|---|---|\n" + rows + "\n") if rows else ""
 
 

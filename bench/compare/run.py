@@ -32,12 +32,12 @@ PROGRAMS = {"origin": "compare/origin.c", "relay": "compare/relay.c", "pace": "c
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
-    p.add_argument("--quick", action="store_true", help="about 2 minutes: one round, system calls of the case session alone; writes nothing")
+    p.add_argument("--quick", action="store_true", help="about 2 minutes: one round; writes nothing")
     p.add_argument("--rounds", type=int, metavar="N", help="5, or 1 (quick)")
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
     p.add_argument("--patience", type=int, metavar="N", help="seconds for repeating what was disturbed: 240, or 30 (quick)")
     p.add_argument("--cases", metavar="a,b", help="some of: " + " ".join(PARTS))
-    p.add_argument("--output", metavar="FILE", help="where the report goes, results/<date>.md for all cases; beside it figures (.json), pictures (.svg)")
+    p.add_argument("--output", metavar="FILE", help="where the report goes: results/<date>.md for all cases")
     p.add_argument("--add", action="store_true", help="keep what --output's figures have of other cases: a run in pieces")
     p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
     a = p.parse_args()
@@ -182,7 +182,8 @@ def main():
     pictures = plots.draw(judge, figures.in_a_line(machine))
     stem = os.path.basename(args.output or "").removesuffix(".md")
     left_out = bool(args.cases) and not before  # the goals of other cases are no part of this
-    text = report.render(f"Measured on {today}", machine, how, judge, left_out, [(f"{stem}-{name}.svg", title) for name, title, _ in pictures if stem])
+    links = [(f"{stem}-{name}.svg", title) for name, title, _ in pictures if stem]
+    text = report.render(f"Measured on {today}", machine, how, judge, left_out, links)
     print(text)
     if args.output:
         write(run, text, machine, identity, pictures, args.output)

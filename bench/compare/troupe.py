@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which programs take part in which case. Each is started once, when a case first asks for it, and checked in every case before it is timed."""
+"""Which programs take part in which case. Each is started once, when a case first asks for it, and checked in every case before it is
+timed."""
 from compare import measure
 
 
@@ -25,7 +26,8 @@ def starters(stage):
                 ("nginx, 2", lambda: stage.start_nginx(name="nginx, 2", workers=2)),
                 ("lethe, 2", lambda: stage.start_full_lethe("lethe, 2", workers=2))],
         "slow": [("direct", stage.direct), *plain[1:]],
-        "logging": [("HAProxy+log", lambda: stage.start_haproxy(True, "HAProxy+log")), ("nginx+log", lambda: stage.start_nginx(True, "nginx+log")),
+        "logging": [("HAProxy+log", lambda: stage.start_haproxy(True, "HAProxy+log")),
+                    ("nginx+log", lambda: stage.start_nginx(True, "nginx+log")),
                     ("lethe+log", lambda: stage.start_full_lethe("lethe+log", logs=True))],
     }
 

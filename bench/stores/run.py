@@ -87,7 +87,8 @@ def row(name, found, calls, lua, usable):
     cpu, without, store = median(mine, "cpu"), median(found["browser", name], "cpu"), median(mine, "store_cpu")
     does = name.startswith("lethe") or "Lua" in name
     has_store = store >= 0.05
-    cells = [name, spread(mine, "cpu"), f"{without:.1f}", f"{cpu - without:.1f}" if does else "", ratio(cpu, median(lua, "cpu")) if judged else "disturbed", f"{1e6 / cpu:.0f}",
+    cells = [name, spread(mine, "cpu"), f"{without:.1f}", f"{cpu - without:.1f}" if does else "",
+             ratio(cpu, median(lua, "cpu")) if judged else "disturbed", f"{1e6 / cpu:.0f}",
              f"{1e6 / (cpu + store):.0f}" if has_store else "", f"{store:.1f}" if has_store else "",
              f"{median(mine, 'lookups'):.1f}" if median(mine, "lookups") >= 0.05 else "", f"{calls[name]:.1f}" if name in calls else "",
              f"{median(mine, 'rate'):.0f}", f"{median(mine, 'p50'):.2f}", f"{median(mine, 'p99'):.2f}"]
