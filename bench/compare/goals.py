@@ -78,9 +78,11 @@ class Judge:
         best = (max if higher else min)(values[name] for name in names)
         good = values[mine] >= best if higher else values[mine] <= best
         spread = [getattr(r, field) - off for r in self.results(case, mine)]
+        theirs = [getattr(r, field) - off for name in names for r in self.results(case, name)]
+        near = " (within the peers' spread)" if min(theirs) <= values[mine] <= max(theirs) else ""
         return Goal(part, what, f"**{form.format(values[mine])}** ({form.format(min(spread))}–{form.format(max(spread))})",
                     ", ".join(f"{name} {form.format(values[name])}" for name in names),
-                    f"{'≥' if higher else '≤'} {form.format(best)}", MET if good else MISSED)
+                    f"{'≥' if higher else '≤'} {form.format(best)}", MET if good else MISSED + near)
 
     def system_calls(self, most):
         name, value = "lethe, redis", self.calls.get("session/lethe, redis")

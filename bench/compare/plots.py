@@ -31,7 +31,7 @@ def bar(y, name, low, value, high, scale, form):
 
 
 def chart(title, groups, below):
-    """groups: [(heading, form, [(program, [values])])], each to a scale of its own. `below`: a line about the machine."""
+    """groups: [(heading, form, [(program, [values])])], each to a scale of its own. `below`: lines about the machine."""
     parts, y = [], TOP
     for heading, form, rows in groups:
         scale = (WIDTH - LEFT - RIGHT) / max(max(values) for _, values in rows)
@@ -43,10 +43,11 @@ def chart(title, groups, below):
             y += BAR + 3
         parts.append(f'<line class="line" x1="{LEFT}" y1="{start - 2}" x2="{LEFT}" y2="{y}"/>')
         y += GAP
-    height = y + 24
+    notes = "".join(f'<text class="soft" x="20" y="{y + 10 + 18 * i}">{html.escape(line)}</text>' for i, line in enumerate(below))
+    height = y + 8 + 18 * len(below)
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">{style()}'
             f'<rect class="ground" width="{WIDTH}" height="{height}"/><text class="title" x="20" y="28">{html.escape(title)}</text>'
-            f'{"".join(parts)}<text class="soft" x="20" y="{y + 10}">{html.escape(below)}</text></svg>\n')
+            f'{"".join(parts)}{notes}</svg>\n')
 
 
 def cpu_groups(judge):

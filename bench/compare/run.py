@@ -179,7 +179,7 @@ def main():
     how = (f"Medians of {args.rounds} rounds; in each round every program has its turn of {args.seconds} s, in rotating order. "
            f"{run.patience.again} disturbed measurements were made again. bench/README.md says what was set up and how to read this.\n"
            + ("Measured in pieces, one after another.\n" if before else ""))
-    pictures = plots.draw(judge, figures.in_a_line(machine))
+    pictures = plots.draw(judge, figures.in_two_lines(machine))
     stem = os.path.basename(args.output or "").removesuffix(".md")
     left_out = bool(args.cases) and not before  # the goals of other cases are no part of this
     links = [(f"{stem}-{name}.svg", title) for name, title, _ in pictures if stem]
