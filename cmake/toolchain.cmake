@@ -16,6 +16,11 @@ add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 add_link_options($<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie>)
 
+# One program out of the layers: calls between them cost what calls within a file do (bench/results: 5 % of the instructions).
+if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" AND NOT LETHE_SANITIZE AND NOT LETHE_FUZZ)
+  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+endif()
+
 if(NOT LETHE_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   add_compile_definitions(_FORTIFY_SOURCE=2)
 endif()

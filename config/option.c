@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "config/pattern.h"
 #include "config/value.h"
 
 #include <ctype.h>
@@ -187,7 +188,7 @@ static const char *read_text(const struct lt_option *o, struct lt_span text, str
 const char *lt_option_read_list(const struct lt_option *o, const struct lt_span *entries, unsigned n, void *group,
                                 struct lt_arena *arena) {
     struct lt_option_list *to = (struct lt_option_list *)(void *)((char *)group + o->offset);
-    struct lt_option_list fresh = {lt_arena_alloc(arena, (n + 1) * sizeof *fresh.v), n};
+    struct lt_option_list fresh = {.v = lt_arena_alloc(arena, (n + 1) * sizeof *fresh.v), .n = n};
     char count[NUMBER];
     if (!fresh.v)
         return "no memory";
@@ -200,6 +201,7 @@ const char *lt_option_read_list(const struct lt_option *o, const struct lt_span 
         if (wrong)
             return wrong;
     }
+    lt_pattern_list_prepare(&fresh);
     *to = fresh;
     return NULL;
 }

@@ -20,6 +20,7 @@ enum lt_option_type {
 struct lt_option_list {
     struct lt_span *v; // NUL-terminated texts
     unsigned n;
+    uint64_t absent[4]; // see config/pattern.h
 };
 
 struct lt_diag;

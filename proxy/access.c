@@ -49,12 +49,12 @@ void lt_access_flush(struct lt_task *t) {
 static const char *const outcomes[] = {"ok", "local", "rejected", "upstream_failed", "store_failed", "aborted"};
 
 static void log_line(struct lt_exchange *x, int64_t ms) {
-    char line[LINE_MAX_BYTES], client[LT_ADDRESS_TEXT] = "-";
+    char line[LINE_MAX_BYTES], client[LT_ADDRESS_TEXT];
     struct lt_worker *w = x->worker;
     size_t question = lt_span_find(x->request.path, '?');
     struct lt_field fields[] = {
         lt_f("id", x->id),
-        lt_fs("client", lt_address_host(&x->peer, client)),
+        lt_f("client", lt_ip_text(&x->peer, client)),
         lt_f("method", x->request.method_text),
         lt_f("path", lt_span(x->request.path.p, question)),
         lt_fn("status", x->status),

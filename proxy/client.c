@@ -28,9 +28,7 @@ static void set_state(struct lt_client *c, enum lt_client_state next) {
 }
 
 static void free_now(struct lt_task *t) {
-    struct lt_client *c = LT_ENTRY(t, struct lt_client, free_later);
-    free(c->via);
-    free(c);
+    free(LT_ENTRY(t, struct lt_client, later));
 }
 
 // The memory goes at the end of the turn, so that whoever called us may still look at the state.
@@ -41,14 +39,15 @@ static void close_client(struct lt_client *c) {
     lt_stream_close(&c->stream);
     lt_inbox_fini(&c->in);
     lt_timer_clear(&c->worker->loop, &c->timer);
-    lt_task_cancel(&c->next);
+    lt_task_cancel(&c->later);
     lt_list_remove(&c->node);
     c->worker->n_clients--;
     if (c->worker->role == LT_ROLE_PROXY)
         lt_process_connections(-1);
     lt_worker_count(c->worker, LT_M_CLIENTS, -1);
     lt_worker_check_drained(c->worker);
-    lt_loop_defer(&c->worker->loop, &c->free_later);
+    lt_task_init(&c->later, free_now);
+    lt_loop_defer(&c->worker->loop, &c->later);
 }
 
 void lt_client_abort(struct lt_client *c) {
@@ -98,7 +97,7 @@ static void parse(struct lt_client *c) {
         lt_exchange_client_gone(c->x); // the rest of this head will never come
 }
 
-// What a PROXY header names becomes the peer; the socket's own address is kept for logs.
+// What a PROXY header names becomes the peer.
 static void read_proxy_header(struct lt_client *c) {
     struct lt_span data = lt_inbox_span(&c->in);
     struct lt_address named;
@@ -111,12 +110,8 @@ static void read_proxy_header(struct lt_client *c) {
         lt_client_abort(c);
         return;
     }
-    if (status == LT_PROXY_NAMED) {
-        c->via = malloc(sizeof *c->via);
-        if (c->via)
-            *c->via = c->peer;
-        c->peer = named;
-    }
+    if (status == LT_PROXY_NAMED)
+        c->peer = lt_address_ip(&named);
     lt_inbox_consume(&c->in, size);
     lt_inbox_release(&c->in);
     set_state(c, LT_CLIENT_IDLE);
@@ -179,7 +174,7 @@ static void discard(struct lt_client *c) {
     char waste[8192];
     size_t got;
     enum lt_err e = lt_stream_read(&c->stream, waste, sizeof waste, &got);
-    c->lingered += got;
+    c->lingered += (unsigned)got;
     if (e != LT_OK || c->lingered > LINGER_BYTES)
         close_client(c);
 }
@@ -203,7 +198,7 @@ static void on_readable(struct lt_stream *s) {
 }
 
 static void on_next(struct lt_task *t) {
-    struct lt_client *c = LT_ENTRY(t, struct lt_client, next);
+    struct lt_client *c = LT_ENTRY(t, struct lt_client, later);
     if (c->state != LT_CLIENT_IDLE || lt_stream_pending(&c->stream))
         return;
     if (lt_inbox_span(&c->in).n)
@@ -218,7 +213,7 @@ static void on_drained(struct lt_stream *s) {
         begin_linger(c);
     } else if (c->state == LT_CLIENT_IDLE) {
         lt_stream_want_read(s, !c->ended);
-        on_next(&c->next);
+        on_next(&c->later);
     }
 }
 
@@ -236,7 +231,7 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
         set_state(c, LT_CLIENT_IDLE);
         lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
         lt_stream_want_read(&c->stream, !c->ended);
-        lt_loop_defer(&c->worker->loop, &c->next);
+        lt_loop_defer(&c->worker->loop, &c->later);
     } else if (keep && !c->ended) {
         go_idle(c);
     } else if (lt_stream_pending(&c->stream)) {
@@ -279,7 +274,7 @@ void lt_client_drain(struct lt_client *c) {
         lt_timer_set(&c->worker->loop, &c->timer, FIRST_REQUEST_MS);
 }
 
-void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, bool proxy_header) {
+void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header) {
     struct lt_client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
@@ -288,12 +283,11 @@ void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, b
         return;
     }
     c->worker = w;
-    c->peer = *peer;
+    c->peer = peer;
     lt_stream_open(&c->stream, &w->loop, fd, &stream_ops, w->role == LT_ROLE_PROXY ? 4 * w->blocks.size : REPLY_MAX);
     lt_inbox_init(&c->in, &w->blocks);
     lt_timer_init(&c->timer, on_timer);
-    lt_task_init(&c->next, on_next);
-    lt_task_init(&c->free_later, free_now);
+    lt_task_init(&c->later, on_next);
     lt_list_append(&w->clients, &c->node);
     w->n_clients++;
     lt_worker_count(w, LT_M_CLIENTS, 1);

@@ -22,18 +22,16 @@ struct lt_client {
     enum lt_client_state state;
     struct lt_inbox in;
     struct lt_timer timer;
-    struct lt_task next; // parse what came behind the last request
-    struct lt_task free_later;
-    struct lt_exchange *x;  // IDLE, PROXY, LINGER: NULL
-    struct lt_address *via; // the peer's address when a PROXY header named another; NULL: none
-    bool ended;             // the client ended its side
-    bool used;              // it has carried a request
-    size_t lingered;        // bytes thrown away
-    struct lt_address peer;
+    struct lt_task later;  // parses what came behind the last request; frees, once it is closed
+    struct lt_exchange *x; // IDLE, PROXY, LINGER: NULL
+    bool ended;            // the client ended its side
+    bool used;             // it has carried a request
+    unsigned lingered;     // bytes thrown away
+    struct lt_ip peer;     // as a PROXY header names it, where there is one
 };
 
 // Takes over an accepted socket.
-void lt_client_new(struct lt_worker *w, int fd, const struct lt_address *peer, bool proxy_header);
+void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header);
 
 // Called by the exchange when it is over. `keep`: the connection can carry another request.
 void lt_client_exchange_done(struct lt_client *c, bool keep);

@@ -220,7 +220,7 @@ bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, struct l
     return true;
 }
 
-bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_address *peer) {
+bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_ip *peer) {
     for (unsigned i = 0; i < c->n_trusted; i++)
         if (lt_cidr_holds(&c->trusted[i], peer))
             return true;

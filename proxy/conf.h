@@ -44,4 +44,4 @@ struct lt_core_conf {
 bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, struct lt_core_conf *out);
 
 // Is this peer one of trusted_proxies?
-bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_address *peer);
+bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_ip *peer);

@@ -43,22 +43,23 @@ static void free_now(struct lt_task *t) {
     lt_body_fini(&x->request_body);
     lt_body_fini(&x->response_body);
     lt_arena_fini(&x->arena);
-    lt_generation_put(x->generation);
-    free(x);
+    struct lt_worker *w = x->worker;
+    struct lt_generation *g = x->generation;
+    lt_block_give(&w->exchanges, x->block);
+    lt_generation_put(g); // may end the worker's loop
 }
 
 struct lt_exchange *lt_exchange_new(struct lt_client *c) {
     struct lt_worker *w = c->worker;
-    struct lt_exchange *x = calloc(1, sizeof *x);
-    if (!x)
+    struct lt_block *block = lt_block_take(&w->exchanges);
+    if (!block)
         return NULL;
-    x->worker = w;
-    x->client = c;
-    x->peer = c->peer;
-    x->generation = w->generation;
+    struct lt_exchange *x = (struct lt_exchange *)block->data;
+    *x = (struct lt_exchange){.block = block, .worker = w, .client = c, .peer = c->peer, .generation = w->generation};
     lt_generation_get(x->generation);
     x->began = x->active = lt_clock_mono();
     lt_arena_init(&x->arena, ARENA_MAX + 4 * (size_t)conf(x)->limits->head);
+    lt_arena_lend(&x->arena, x + 1, LT_EXCHANGE_BLOCK - sizeof *x);
     lt_timer_init(&x->timer, on_timer);
     lt_task_init(&x->free_later, free_now);
     if (!lt_h1_parser_init(&x->parser, &x->request, &x->arena, false, head_limit(x))) {

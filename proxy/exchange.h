@@ -11,6 +11,8 @@
 #include "http/h1_write.h"
 #include "upstream.h"
 
+#include <stdalign.h>
+
 enum lt_exchange_state {
     LT_X_HEAD,           // the head is being read
     LT_X_REQUEST_HOOKS,  // modules look at the request
@@ -49,6 +51,7 @@ struct lt_gather {
 };
 
 struct lt_exchange {
+    alignas(max_align_t) struct lt_block *block; // where it stands, with the beginning of its arena behind it
     struct lt_arena arena;
     enum lt_exchange_state state;
     struct lt_worker *worker;
@@ -92,13 +95,16 @@ struct lt_exchange {
 
     // for the log
     struct lt_span id;
-    struct lt_address peer; // the client, also when it is gone
+    struct lt_ip peer; // the client, also when it is gone
     int64_t began, sent_at, first_byte, active;
     uint64_t bytes;
     int status;
     enum lt_outcome outcome;
     const char *reason; // of an error of our own; NULL: none
 };
+
+// A block of worker.exchanges: nearly every exchange does with it.
+enum { LT_EXCHANGE_BLOCK = 12 << 10 };
 
 // For the client's first byte of a request. NULL: no memory.
 struct lt_exchange *lt_exchange_new(struct lt_client *c);

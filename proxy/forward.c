@@ -3,8 +3,6 @@
 // Via (RFC 9110 section 7.6.3), X-Request-Id. What an untrusted peer says of itself is replaced.
 #include "exchange.h"
 
-#include <stdio.h>
-
 enum { REQUEST_ID_MAX = 128 };
 
 static void new_request_id(struct lt_exchange *x) {
@@ -39,7 +37,7 @@ void lt_forward_identify(struct lt_exchange *x) {
 static bool set(struct lt_headers *h, enum lt_hdr id, struct lt_span value) {
     struct lt_header *f = lt_headers_get(h, id);
     if (!f)
-        return value.p && lt_headers_add(h, lt_hdr_name(id), value);
+        return value.p && lt_headers_add_id(h, id, value);
     lt_headers_drop(h, id);
     f->dropped = false;
     lt_header_set(f, value);
@@ -52,34 +50,28 @@ static bool append(struct lt_exchange *x, struct lt_headers *h, enum lt_hdr id, 
     for (struct lt_header *f = NULL; believe && (f = lt_headers_next(h, id, f));) {
         if (f->value.n == 0)
             continue;
-        all = all.n ? lt_arena_printf(&x->arena, "%.*s, %.*s", (int)all.n, all.p, (int)f->value.n, f->value.p) : f->value;
+        all = all.n ? LT_JOIN(&x->arena, all, LT_S(", "), f->value) : f->value;
         if (!all.p)
             return false;
     }
     if (all.n)
-        element = lt_arena_printf(&x->arena, "%.*s, %.*s", (int)all.n, all.p, (int)element.n, element.p);
+        element = LT_JOIN(&x->arena, all, LT_S(", "), element);
     return set(h, id, element);
 }
 
-static bool is_token(struct lt_span s) {
-    return lt_token_ok(s);
-}
-
 // for=…;host=…;proto=…: quoted where it is not a token (RFC 7239 section 4).
-static struct lt_span forwarded_element(struct lt_exchange *x, const char *client, struct lt_span proto) {
-    struct lt_span host = x->request.host;
-    bool v6 = strchr(client, ':') != NULL;
-    const char *quote = host.n && !is_token(host) ? "\"" : "";
-    return lt_arena_printf(&x->arena, "for=%s%s%s%s%s%.*s%s;proto=%.*s", v6 ? "\"[" : "", client, v6 ? "]\"" : "",
-                           host.n ? ";host=" : "", quote, (int)host.n, host.n ? host.p : "", quote, (int)proto.n,
-                           proto.p);
+static struct lt_span forwarded_element(struct lt_exchange *x, struct lt_span client, struct lt_span proto) {
+    struct lt_span host = x->request.host, none = LT_S("");
+    bool v6 = lt_span_find(client, ':') < client.n;
+    struct lt_span quote = host.n && !lt_token_ok(host) ? LT_S("\"") : none;
+    return LT_JOIN(&x->arena, LT_S("for="), v6 ? LT_S("\"[") : none, client, v6 ? LT_S("]\"") : none,
+                   host.n ? LT_S(";host=") : none, quote, host, quote, LT_S(";proto="), proto);
 }
 
 bool lt_forward_request(struct lt_exchange *x) {
     struct lt_headers *h = &x->request.headers;
     char text[LT_ADDRESS_TEXT];
-    const char *client = lt_address_host(&x->peer, text);
-    struct lt_span peer = lt_arena_dup(&x->arena, lt_span_cstr(client));
+    struct lt_span peer = lt_arena_dup(&x->arena, lt_ip_text(&x->peer, text));
     struct lt_span proto = x->https ? LT_S("https") : LT_S("http");
     lt_framing_strip(h);
     bool ok = peer.p && append(x, h, LT_HDR_X_FORWARDED_FOR, peer, x->trusted);
@@ -87,12 +79,12 @@ bool lt_forward_request(struct lt_exchange *x) {
         ok = ok && set(h, LT_HDR_X_FORWARDED_PROTO, proto);
     if (!x->trusted || !lt_headers_get(h, LT_HDR_X_FORWARDED_HOST))
         ok = ok && set(h, LT_HDR_X_FORWARDED_HOST, x->request.host.n ? x->request.host : LT_S(""));
-    struct lt_span element = forwarded_element(x, client, proto);
+    struct lt_span element = forwarded_element(x, peer, proto);
     ok = ok && element.p && append(x, h, LT_HDR_FORWARDED, element, x->trusted);
     ok = ok && append(x, h, LT_HDR_VIA, LT_S("1.1 lethe"), true);
     ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id);
     if (x->request_framing.expect_continue)
-        ok = ok && lt_headers_add(h, lt_hdr_name(LT_HDR_EXPECT), LT_S("100-continue"));
+        ok = ok && lt_headers_add_id(h, LT_HDR_EXPECT, LT_S("100-continue"));
     return ok;
 }
 

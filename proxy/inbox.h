@@ -7,29 +7,15 @@
 //     | head   |          | not yet read   |          |
 #pragma once
 
+#include "base/block.h"
 #include "net/stream.h"
 
 enum { LT_BODY_ROOM = 4 << 10 }; // at the least behind the largest head, for the body to stream through
 
-struct lt_block {
-    struct lt_block *next;
-    char data[];
-};
-
-// Blocks of one size for one worker.
-struct lt_block_pool {
-    struct lt_block *free;
-    size_t size;        // of data
-    unsigned kept, out; // free ones, ones in use
-};
-
-void lt_block_pool_init(struct lt_block_pool *p, size_t size);
-void lt_block_pool_fini(struct lt_block_pool *p);
-
 struct lt_inbox {
     struct lt_block_pool *pool;
     struct lt_block *block; // NULL while there is nothing
-    size_t floor, start, end;
+    unsigned floor, start, end;
 };
 
 void lt_inbox_init(struct lt_inbox *in, struct lt_block_pool *pool);
@@ -42,7 +28,7 @@ void lt_inbox_fini(struct lt_inbox *in);
 enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) __attribute__((warn_unused_result));
 
 static inline struct lt_span lt_inbox_span(const struct lt_inbox *in) {
-    return lt_span(in->block ? in->block->data + in->start : NULL, in->end - in->start);
+    return lt_span(in->block ? (const char *)in->block->data + in->start : NULL, in->end - in->start);
 }
 
 // Takes `n` bytes off the front; when all is taken, the space behind the floor is free again.

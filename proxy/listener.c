@@ -141,7 +141,7 @@ static bool accept_one(struct lt_listener *l) {
         refuse(l->worker, fd);
         return true;
     }
-    lt_client_new(l->worker, fd, &peer, l->proxy_header);
+    lt_client_new(l->worker, fd, lt_address_ip(&peer), l->proxy_header);
     return true;
 }
 

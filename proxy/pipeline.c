@@ -191,7 +191,7 @@ bool lt_call_peer_uid(struct lt_call *c, unsigned *uid) {
     struct ucred peer;
     socklen_t size = sizeof peer;
     struct lt_client *client = c->x->client;
-    if (!client || client->peer.u.sa.sa_family != AF_UNIX ||
+    if (!client || client->peer.family != AF_UNIX ||
         getsockopt(client->stream.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return false;
     *uid = peer.uid;

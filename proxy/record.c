@@ -59,6 +59,19 @@ static bool copy_content(struct lt_record_content *to, struct lt_span name, stru
 
 // --- the whole ---
 
+// Room for one more cookie: most sessions have one.
+static bool reserve_cookie(struct lt_record *r) {
+    if (r->n_cookies < r->cookies_cap)
+        return true;
+    unsigned cap = r->cookies_cap ? r->cookies_cap * 2 : 1;
+    struct lt_record_cookie *cookies = cap <= LT_RECORD_COOKIES ? realloc(r->cookies, cap * sizeof *cookies) : NULL;
+    if (!cookies)
+        return false;
+    r->cookies = cookies;
+    r->cookies_cap = cap;
+    return true;
+}
+
 struct lt_record *lt_record_new(int64_t now) {
     struct lt_record *r = calloc(1, sizeof *r);
     if (r && lt_random(r->id, sizeof r->id)) {
@@ -76,6 +89,7 @@ void lt_record_free(struct lt_record *r) {
         drop_cookie(&r->cookies[i]);
     for (unsigned i = 0; i < r->n_contents; i++)
         drop_content(&r->contents[i]);
+    free(r->cookies);
     free(r);
 }
 
@@ -84,9 +98,10 @@ struct lt_record *lt_record_copy(const struct lt_record *r) {
     if (!copy)
         return NULL;
     *copy = *r;
-    copy->n_cookies = copy->n_contents = 0;
+    copy->cookies = NULL;
+    copy->n_cookies = copy->cookies_cap = copy->n_contents = 0;
     for (unsigned i = 0; i < r->n_cookies; i++, copy->n_cookies++)
-        if (!copy_cookie(&copy->cookies[i], &r->cookies[i]))
+        if (!reserve_cookie(copy) || !copy_cookie(&copy->cookies[i], &r->cookies[i]))
             goto failed;
     for (unsigned i = 0; i < r->n_contents; i++, copy->n_contents++)
         if (!copy_content(&copy->contents[i], r->contents[i].name, r->contents[i].bytes))
@@ -137,7 +152,7 @@ static bool take_cookie(struct lt_span *in, struct lt_record *r) {
         return false;
     c.secure = flags & F_SECURE;
     c.http_only = flags & F_HTTP_ONLY;
-    if (!copy_cookie(&r->cookies[r->n_cookies], &c))
+    if (!reserve_cookie(r) || !copy_cookie(&r->cookies[r->n_cookies], &c))
         return false;
     r->n_cookies++;
     return true;
@@ -235,7 +250,8 @@ bool lt_record_set_cookie(struct lt_record *r, const struct lt_record_cookie *c)
     if (i < r->n_cookies && same_cookie(&r->cookies[i], c))
         return true;
     if (i == LT_RECORD_COOKIES || c->expires < 0 || c->name.n == 0 || c->name.n > TEXT_MAX || c->value.n > TEXT_MAX ||
-        c->path.n > TEXT_MAX || c->domain.n > TEXT_MAX || !copy_cookie(&fresh, c))
+        c->path.n > TEXT_MAX || c->domain.n > TEXT_MAX || (i == r->n_cookies && !reserve_cookie(r)) ||
+        !copy_cookie(&fresh, c))
         return false;
     if (i < r->n_cookies)
         drop_cookie(&r->cookies[i]);

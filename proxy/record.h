@@ -27,10 +27,10 @@ struct lt_record_content {
 // All texts are owned by the record (one malloc each), so that it can outlive any buffer.
 struct lt_record {
     uint8_t id[LT_RECORD_ID];
-    int64_t created, used; // wall ms; `used`: the last request that counted
-    uint64_t counter;      // versions written
-    struct lt_record_cookie cookies[LT_RECORD_COOKIES];
-    unsigned n_cookies;
+    int64_t created, used;            // wall ms; `used`: the last request that counted
+    uint64_t counter;                 // versions written
+    struct lt_record_cookie *cookies; // at most LT_RECORD_COOKIES
+    unsigned n_cookies, cookies_cap;
     struct lt_record_content contents[LT_RECORD_CONTENTS];
     unsigned n_contents;
     bool changed; // something but `used` differs from what was decoded

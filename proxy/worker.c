@@ -298,6 +298,7 @@ bool lt_worker_init(struct lt_worker *w, struct lt_snapshot *s, unsigned index, 
     lt_task_init(&w->access_flush, lt_access_flush);
     lt_buf_init(&w->scratch, 2 * head + (64 << 10));
     lt_buf_init(&w->access, ACCESS_MAX);
+    lt_block_pool_init(&w->exchanges, LT_EXCHANGE_BLOCK);
     lt_block_pool_init(&w->blocks, head + LT_BODY_ROOM > MIN_BLOCK ? head + LT_BODY_ROOM : MIN_BLOCK);
     if (lt_loop_init(&w->loop) != LT_OK || !init_metrics(w, s) ||
         getrandom(&w->id_prefix, sizeof w->id_prefix, 0) != sizeof w->id_prefix) {
@@ -326,6 +327,7 @@ void lt_worker_fini(struct lt_worker *w) {
     free(w->module_metrics);
     lt_metrics_fini(&w->core_metrics);
     lt_block_pool_fini(&w->blocks);
+    lt_block_pool_fini(&w->exchanges);
     lt_buf_fini(&w->scratch);
     lt_buf_fini(&w->access);
     if (w->loop.base)

@@ -69,8 +69,9 @@ struct lt_worker {
     const struct lt_module *own; // LT_ROLE_OWN: the module it serves
     pthread_t thread;
     struct lt_generation *generation; // the current one
-    struct lt_block_pool blocks;
-    struct lt_buf scratch; // heads being written; empty between calls
+    struct lt_block_pool blocks;      // connections' input
+    struct lt_block_pool exchanges;   // an exchange and the beginning of its arena
+    struct lt_buf scratch;            // heads being written; empty between calls
     struct lt_list clients;
     unsigned n_clients;
     unsigned users; // references to generations beyond the worker's own

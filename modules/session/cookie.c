@@ -14,8 +14,7 @@ static enum lt_verdict set_cookie(struct lt_call *c, unsigned part, struct lt_sp
         lt_arena_printf(arena, "%s%.*s%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s%.*s", https ? "__Host-" : "",
                         (int)name.n, name.p, (int)suffix.n, suffix.p ? suffix.p : "", (int)value.n,
                         value.n ? value.p : "", https ? "; Secure" : "", (int)age.n, age.p ? age.p : "");
-    bool ok = suffix.p && age.p && text.p &&
-              lt_headers_add(&lt_call_response(c)->headers, lt_hdr_name(LT_HDR_SET_COOKIE), text);
+    bool ok = suffix.p && age.p && text.p && lt_headers_add_id(&lt_call_response(c)->headers, LT_HDR_SET_COOKIE, text);
     return ok ? LT_NEXT : lt_call_fail(c, 503, "memory");
 }
 

@@ -40,8 +40,7 @@ bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struc
         const struct lt_record_cookie *c = &record->cookies[i];
         if (!lt_cookie_path_match(c->path, request->path))
             continue;
-        all = lt_arena_printf(arena, "%.*s%s%.*s=%.*s", (int)all.n, all.n ? all.p : "", all.n ? "; " : "",
-                              (int)c->name.n, c->name.p, (int)c->value.n, c->value.n ? c->value.p : "");
+        all = LT_JOIN(arena, all, all.n ? LT_S("; ") : LT_S(""), c->name, LT_S("="), c->value);
         if (!all.p)
             return false;
         any = true;
@@ -50,7 +49,7 @@ bool jar_restore(struct lt_h1_head *request, struct lt_arena *arena, const struc
         return true;
     if (f)
         lt_header_set(f, all);
-    return f || lt_headers_add(&request->headers, lt_hdr_name(LT_HDR_COOKIE), all);
+    return f || lt_headers_add_id(&request->headers, LT_HDR_COOKIE, all);
 }
 
 void jar_take_response(struct lt_h1_head *response, const struct lt_option_list *names, struct jar_changes *changes) {
@@ -141,7 +140,7 @@ static bool cut_jsessionid(struct lt_span *path, struct lt_arena *arena) {
     size_t begin, end;
     if (!find_jsessionid(*path, &begin, &end))
         return true;
-    *path = lt_arena_printf(arena, "%.*s%.*s", (int)begin, path->p, (int)(path->n - end), path->p + end);
+    *path = LT_JOIN(arena, lt_span(path->p, begin), lt_span(path->p + end, path->n - end));
     return path->p != NULL;
 }
 

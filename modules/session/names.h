@@ -19,6 +19,3 @@ enum cookie_kind {
 
 // `names`: the option session.cookies: "name", "prefix*", or "*" for every cookie.
 enum cookie_kind cookie_kind(struct lt_span name, const struct lt_option_list *names);
-
-// Does `text` match one of the patterns: "exact", "prefix*", "*suffix"?
-bool pattern_list_matches(const struct lt_option_list *patterns, struct lt_span text);

@@ -3,6 +3,7 @@
 #include "modules/session/state.h"
 
 #include "base/clock.h"
+#include "config/pattern.h"
 
 #include <stdio.h>
 
@@ -160,7 +161,7 @@ enum lt_verdict session_on_request(struct lt_call *c) {
     if (!jar_strip_path(request, arena) ||
         !jar_strip_request(request, arena, &conf->cookies, conf->cookie_name, lt_call_is_https(c), &st->cookie))
         return lt_call_fail(c, 503, "memory");
-    st->exempt = pattern_list_matches(&conf->exempt, lt_span(request->path.p, lt_span_find(request->path, '?')));
+    st->exempt = lt_pattern_list_matches(&conf->exempt, lt_span(request->path.p, lt_span_find(request->path, '?')));
     if (st->exempt || st->cookie.part[0].n == 0)
         return LT_NEXT;
     struct lt_span value = client_join(&st->cookie, w->client_max, arena);

@@ -54,54 +54,57 @@ static bool traefik_value(struct lt_span v) {
 }
 
 static const struct {
-    const char *name; // ending in "*": a prefix
+    struct lt_span name; // ending in "*": a prefix
     enum sticky_product product;
     bool (*value)(struct lt_span v); // NULL: any
 } known[] = {
-    {"AWSALB", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBCORS", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBTG", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBTGCORS", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBAPP-0", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBAPP-1", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBAPP-2", PRODUCT_AWS_ALB, NULL},
-    {"AWSALBAPP-3", PRODUCT_AWS_ALB, NULL},
-    {"AWSELB", PRODUCT_AWS_ELB, NULL},
-    {"AWSELBCORS", PRODUCT_AWS_ELB, NULL},
-    {"GCLB", PRODUCT_GOOGLE, NULL},
-    {"GCILB", PRODUCT_GOOGLE, NULL},
-    {"ARRAffinity", PRODUCT_AZURE_ARR, NULL},
-    {"ARRAffinitySameSite", PRODUCT_AZURE_ARR, NULL},
-    {"ApplicationGatewayAffinity", PRODUCT_AZURE_GATEWAY, NULL},
-    {"ApplicationGatewayAffinityCORS", PRODUCT_AZURE_GATEWAY, NULL},
-    {"AGCAffinity", PRODUCT_AZURE_GATEWAY, NULL},
-    {"ASLBSA", PRODUCT_AZURE_FRONT_DOOR, NULL},
-    {"ASLBSACORS", PRODUCT_AZURE_FRONT_DOOR, NULL},
-    {"__cflb", PRODUCT_CLOUDFLARE, NULL},
-    {"akaalb_*", PRODUCT_AKAMAI, NULL},
-    {"nlbi_*", PRODUCT_IMPERVA, NULL},
-    {"X-Oracle-BMC-LBS-Route", PRODUCT_ORACLE, NULL},
-    {"SERVERID", PRODUCT_ALIBABA, alibaba_value},
-    {"SERVERCORSID", PRODUCT_ALIBABA, NULL},
-    {"DO-LB", PRODUCT_DIGITALOCEAN, NULL},
-    {"heroku-session-affinity", PRODUCT_HEROKU, NULL},
-    {"__VCAP_ID__", PRODUCT_CLOUD_FOUNDRY, NULL},
-    {"VCAP_ID", PRODUCT_CLOUD_FOUNDRY, NULL},
-    {"INGRESSCOOKIE", PRODUCT_INGRESS_NGINX, NULL},
-    {"route", PRODUCT_INGRESS_NGINX, route_value},
-    {"X-Contour-Session-Affinity", PRODUCT_CONTOUR, NULL},
-    {"lb", PRODUCT_CADDY, caddy_value},
-    {"SOZUBALANCEID", PRODUCT_SOZU, NULL},
-    {".Yarp.ReverseProxy.Affinity", PRODUCT_YARP, NULL},
-    {"_passenger_route", PRODUCT_PASSENGER, NULL},
-    {"ROUTEID", PRODUCT_APACHE, apache_value},
-    {"BALANCEID", PRODUCT_APACHE, NULL},
-    {"BIGipServer*", PRODUCT_F5, NULL},
-    {"NSC_*", PRODUCT_NETSCALER, NULL},
-    {"BNI__BARRACUDA_LB_COOKIE", PRODUCT_BARRACUDA, NULL},
-    {"BNI_persistence", PRODUCT_BARRACUDA, NULL},
-    {"sto-id-*", PRODUCT_A10, NULL},
+    {{"AWSALB", 6}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBCORS", 10}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBTG", 8}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBTGCORS", 12}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBAPP-0", 11}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBAPP-1", 11}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBAPP-2", 11}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSALBAPP-3", 11}, PRODUCT_AWS_ALB, NULL},
+    {{"AWSELB", 6}, PRODUCT_AWS_ELB, NULL},
+    {{"AWSELBCORS", 10}, PRODUCT_AWS_ELB, NULL},
+    {{"GCLB", 4}, PRODUCT_GOOGLE, NULL},
+    {{"GCILB", 5}, PRODUCT_GOOGLE, NULL},
+    {{"ARRAffinity", 11}, PRODUCT_AZURE_ARR, NULL},
+    {{"ARRAffinitySameSite", 19}, PRODUCT_AZURE_ARR, NULL},
+    {{"ApplicationGatewayAffinity", 26}, PRODUCT_AZURE_GATEWAY, NULL},
+    {{"ApplicationGatewayAffinityCORS", 30}, PRODUCT_AZURE_GATEWAY, NULL},
+    {{"AGCAffinity", 11}, PRODUCT_AZURE_GATEWAY, NULL},
+    {{"ASLBSA", 6}, PRODUCT_AZURE_FRONT_DOOR, NULL},
+    {{"ASLBSACORS", 10}, PRODUCT_AZURE_FRONT_DOOR, NULL},
+    {{"__cflb", 6}, PRODUCT_CLOUDFLARE, NULL},
+    {{"akaalb_*", 8}, PRODUCT_AKAMAI, NULL},
+    {{"nlbi_*", 6}, PRODUCT_IMPERVA, NULL},
+    {{"X-Oracle-BMC-LBS-Route", 22}, PRODUCT_ORACLE, NULL},
+    {{"SERVERID", 8}, PRODUCT_ALIBABA, alibaba_value},
+    {{"SERVERCORSID", 12}, PRODUCT_ALIBABA, NULL},
+    {{"DO-LB", 5}, PRODUCT_DIGITALOCEAN, NULL},
+    {{"heroku-session-affinity", 23}, PRODUCT_HEROKU, NULL},
+    {{"__VCAP_ID__", 11}, PRODUCT_CLOUD_FOUNDRY, NULL},
+    {{"VCAP_ID", 7}, PRODUCT_CLOUD_FOUNDRY, NULL},
+    {{"INGRESSCOOKIE", 13}, PRODUCT_INGRESS_NGINX, NULL},
+    {{"route", 5}, PRODUCT_INGRESS_NGINX, route_value},
+    {{"X-Contour-Session-Affinity", 26}, PRODUCT_CONTOUR, NULL},
+    {{"lb", 2}, PRODUCT_CADDY, caddy_value},
+    {{"SOZUBALANCEID", 13}, PRODUCT_SOZU, NULL},
+    {{".Yarp.ReverseProxy.Affinity", 27}, PRODUCT_YARP, NULL},
+    {{"_passenger_route", 16}, PRODUCT_PASSENGER, NULL},
+    {{"ROUTEID", 7}, PRODUCT_APACHE, apache_value},
+    {{"BALANCEID", 9}, PRODUCT_APACHE, NULL},
+    {{"BIGipServer*", 12}, PRODUCT_F5, NULL},
+    {{"NSC_*", 5}, PRODUCT_NETSCALER, NULL},
+    {{"BNI__BARRACUDA_LB_COOKIE", 24}, PRODUCT_BARRACUDA, NULL},
+    {{"BNI_persistence", 15}, PRODUCT_BARRACUDA, NULL},
+    {{"sto-id-*", 8}, PRODUCT_A10, NULL},
 };
+
+// The first characters of all names above and below: most cookies of an application begin otherwise.
+static const char begins[] = "ABDGINRSVX._ahlnrs";
 
 static bool name_is(struct lt_span name, struct lt_span pattern) {
     if (pattern.p[pattern.n - 1] == '*')
@@ -110,8 +113,10 @@ static bool name_is(struct lt_span name, struct lt_span pattern) {
 }
 
 enum sticky_product sticky_product_of(struct lt_span name, struct lt_span value) {
+    if (name.n == 0 || !strchr(begins, name.p[0]))
+        return PRODUCTS;
     for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
-        if (name_is(name, lt_span_cstr(known[i].name)) && (!known[i].value || known[i].value(value)))
+        if (name.p[0] == known[i].name.p[0] && name_is(name, known[i].name) && (!known[i].value || known[i].value(value)))
             return known[i].product;
     if (name.n == 6 && name.p[0] == '_' && run_of(name, 1, LT_CHAR_HEX) == 5 && traefik_value(value))
         return PRODUCT_TRAEFIK;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/sticky/sticky.h"
 
+#include "config/pattern.h"
 #include "http/cookie_edit.h"
 #include "modules/sticky/products.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 
 enum side { REQUEST, RESPONSE, SIDES };
 enum { ROUTE_MAX = 64 };
@@ -50,16 +50,6 @@ static struct lt_span own_route(struct lt_call *c) {
     return lt_arena_dup(lt_call_arena(c), lt_span_cstr(text));
 }
 
-static bool matches(const struct lt_option_list *patterns, struct lt_span name) {
-    for (unsigned i = 0; i < patterns->n; i++) {
-        struct lt_span p = patterns->v[i];
-        bool prefix = p.n && p.p[p.n - 1] == '*';
-        if (prefix ? lt_span_starts(name, lt_span(p.p, p.n - 1)) : lt_span_eq(name, p))
-            return true;
-    }
-    return false;
-}
-
 // The session id comes back with the route of the instance that serves it now: Tomcat, for one, looks the whole up.
 static bool give_route(struct lt_call *c, struct lt_header *f) {
     const struct sticky_conf *conf = c->conf;
@@ -67,14 +57,14 @@ static bool give_route(struct lt_call *c, struct lt_header *f) {
     struct lt_cookie cookie;
     while (lt_cookie_next(&rest, &cookie)) {
         struct lt_span v = cookie.value;
-        if (!matches(&conf->routes, cookie.name) || v.n == 0 || lt_span_find(v, '.') < v.n)
+        if (!lt_pattern_list_matches(&conf->routes, cookie.name) || v.n == 0 || lt_span_find(v, '.') < v.n)
             continue;
         struct lt_span route = own_route(c);
         if (route.n == 0)
             return route.p != NULL;
         size_t end = (size_t)(v.p + v.n - f->value.p);
-        struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s.%.*s%.*s", (int)end, f->value.p, (int)route.n,
-                                             route.p, (int)(f->value.n - end), f->value.p + end);
+        struct lt_span all = LT_JOIN(lt_call_arena(c), lt_span(f->value.p, end), LT_S("."), route,
+                                     lt_span(f->value.p + end, f->value.n - end));
         if (!all.p)
             return false;
         lt_header_set(f, all);
@@ -90,8 +80,8 @@ static bool take_route(struct lt_call *c, struct lt_header *f, struct lt_span va
         return true;
     learn(lt_span(value.p + dot + 1, value.n - dot - 1));
     size_t end = begin + value.n;
-    struct lt_span all = lt_arena_printf(lt_call_arena(c), "%.*s%.*s", (int)(begin + dot), f->value.p,
-                                         (int)(f->value.n - end), f->value.p + end);
+    struct lt_span all =
+        LT_JOIN(lt_call_arena(c), lt_span(f->value.p, begin + dot), lt_span(f->value.p + end, f->value.n - end));
     if (all.p)
         lt_header_set(f, all);
     return all.p != NULL;
@@ -101,7 +91,7 @@ static bool take_route(struct lt_call *c, struct lt_header *f, struct lt_span va
 
 static enum sticky_product product_of(const struct lt_call *c, struct lt_span name, struct lt_span value) {
     const struct sticky_conf *conf = c->conf;
-    return matches(&conf->cookies, name) ? PRODUCT_CONFIGURED : sticky_product_of(name, value);
+    return lt_pattern_list_matches(&conf->cookies, name) ? PRODUCT_CONFIGURED : sticky_product_of(name, value);
 }
 
 static void count(struct lt_call *c, enum sticky_product product, enum side side) {
@@ -149,7 +139,7 @@ static enum lt_verdict on_response(struct lt_call *c) {
         if (product != PRODUCTS) {
             f->dropped = true;
             count(c, product, RESPONSE);
-        } else if (matches(&conf->routes, cookie.name)) {
+        } else if (lt_pattern_list_matches(&conf->routes, cookie.name)) {
             ok = take_route(c, f, cookie.value);
         }
     }

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/arena.h"
 
+#include "base/sanitizer.h"
+
 #include <stdarg.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define EACH_ITS_OWN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define EACH_ITS_OWN 1
-#endif
-#endif
-#ifndef EACH_ITS_OWN
-#define EACH_ITS_OWN 0
-#endif
 
 enum { CHUNK = 4096 - 64 }; // with malloc's own header within a page
 
@@ -29,12 +20,20 @@ void lt_arena_init(struct lt_arena *a, size_t max) {
     *a = (struct lt_arena){.max = max};
 }
 
+void lt_arena_lend(struct lt_arena *a, void *room, size_t size) {
+    struct lt_arena_chunk *c = room;
+    *c = (struct lt_arena_chunk){.size = size - sizeof *c};
+    if (!LT_ASAN)
+        a->chunks = a->lent = c;
+}
+
 void lt_arena_fini(struct lt_arena *a) {
     for (struct lt_arena_chunk *c = a->chunks, *next; c; c = next) {
         next = c->next;
-        free(c);
+        if (c != a->lent)
+            free(c);
     }
-    a->chunks = NULL;
+    a->chunks = a->lent = NULL;
     a->used = 0;
 }
 
@@ -42,10 +41,10 @@ void *lt_arena_alloc(struct lt_arena *a, size_t n) {
     const size_t align = alignof(max_align_t);
     if (n > a->max - a->used)
         return NULL;
-    size_t room = EACH_ITS_OWN ? n : (n + align - 1) / align * align;
+    size_t room = LT_ASAN ? n : (n + align - 1) / align * align;
     struct lt_arena_chunk *c = a->chunks;
-    if (EACH_ITS_OWN || !c || c->size - c->used < room) {
-        size_t size = !EACH_ITS_OWN && room < CHUNK ? CHUNK : room;
+    if (LT_ASAN || !c || c->size - c->used < room) {
+        size_t size = !LT_ASAN && room < CHUNK ? CHUNK : room;
         c = malloc(sizeof *c + size);
         if (!c)
             return NULL;
@@ -71,6 +70,22 @@ struct lt_span lt_arena_dup(struct lt_arena *a, struct lt_span s) {
         memcpy(copy, s.p, s.n);
     copy[s.n] = '\0';
     return lt_span(copy, s.n);
+}
+
+struct lt_span lt_arena_join(struct lt_arena *a, const struct lt_span *pieces, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += pieces[i].n;
+    char *text = lt_arena_alloc(a, total + 1), *to = text;
+    if (!text)
+        return lt_span(NULL, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n)
+            memcpy(to, pieces[i].p, pieces[i].n);
+        to += pieces[i].n;
+    }
+    *to = '\0';
+    return lt_span(text, total);
 }
 
 struct lt_span lt_arena_printf(struct lt_arena *a, const char *format, ...) {

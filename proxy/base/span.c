@@ -10,20 +10,6 @@ bool lt_span_eq_nocase(struct lt_span a, struct lt_span b) {
     return true;
 }
 
-static bool is_ows(char c) {
-    return c == ' ' || c == '\t';
-}
-
-struct lt_span lt_span_trim(struct lt_span s) {
-    while (s.n && is_ows(s.p[0])) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && is_ows(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 bool lt_span_next(struct lt_span *list, struct lt_span *element) {
     while (list->n) {
         size_t comma = lt_span_find(*list, ',');
@@ -57,6 +43,16 @@ bool lt_span_to_u64(struct lt_span s, unsigned long long max, unsigned long long
     }
     *out = value;
     return true;
+}
+
+struct lt_span lt_span_number(char out[LT_NUMBER_TEXT], uint64_t value) {
+    char digits[LT_NUMBER_TEXT], *first = digits + sizeof digits;
+    do
+        *--first = (char)('0' + value % 10);
+    while (value /= 10);
+    size_t n = (size_t)(digits + sizeof digits - first);
+    memcpy(out, first, n);
+    return lt_span(out, n);
 }
 
 static int hex(char c) {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct lt_span {
@@ -40,7 +41,15 @@ static inline char lt_ascii_lower(char c) {
 bool lt_span_eq_nocase(struct lt_span a, struct lt_span b);
 
 // Without leading and trailing spaces and tabs (OWS, RFC 9110 section 5.6.3).
-struct lt_span lt_span_trim(struct lt_span s);
+static inline struct lt_span lt_span_trim(struct lt_span s) {
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
 
 // Takes the next element of a comma-separated list off `*list`, trimmed; empty elements are skipped, as
 // RFC 9110 section 5.6.1.2 asks of a recipient. False when none is left. Not for values with quoted strings.
@@ -51,6 +60,10 @@ bool lt_span_has_token(struct lt_span list, struct lt_span token);
 
 // An unsigned decimal number that is the whole span. False: empty, another character, or over `max`.
 bool lt_span_to_u64(struct lt_span s, unsigned long long max, unsigned long long *out);
+
+// `value` in decimal into `out`, without a NUL; its span.
+enum { LT_NUMBER_TEXT = 20 };
+struct lt_span lt_span_number(char out[LT_NUMBER_TEXT], uint64_t value);
 
 // Position of `c`, or s.n when absent.
 static inline size_t lt_span_find(struct lt_span s, char c) {

@@ -36,10 +36,9 @@ bool lt_jose_keys_derive(struct lt_jose_keys *set, enum lt_jose_alg alg, const s
     for (unsigned i = 0; ok && i < ring->n; i++) {
         uint8_t secret[LT_KEY_BYTES];
         struct lt_seal_context context = {alg == LT_JOSE_HS256 ? LT_S("jws-HS256") : LT_S("jwe-dir+A256GCM"), {NULL, 0}};
-        ok = lt_key_derive(&ring->keys[i], context, secret);
-        if (ok)
-            ok = lt_jose_key_secret(&set->keys[set->n++], alg, lt_span_cstr(ring->keys[i].id),
-                                    lt_span((char *)secret, sizeof secret));
+        lt_key_derive(&ring->keys[i], context, secret);
+        ok = lt_jose_key_secret(&set->keys[set->n++], alg, lt_span_cstr(ring->keys[i].id),
+                                lt_span((char *)secret, sizeof secret));
         OPENSSL_cleanse(secret, sizeof secret);
     }
     return ok;

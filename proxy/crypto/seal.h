@@ -12,9 +12,8 @@ struct lt_seal_context {
     struct lt_span purpose, secret;
 };
 
-// A key of its own for one use. False: OpenSSL failed.
-bool lt_key_derive(const struct lt_key *key, struct lt_seal_context context, uint8_t out[LT_KEY_BYTES])
-    __attribute__((warn_unused_result));
+// A key of its own for one use.
+void lt_key_derive(const struct lt_key *key, struct lt_seal_context context, uint8_t out[LT_KEY_BYTES]);
 
 // How many bytes sealing `n` bytes takes at the most.
 size_t lt_seal_size(size_t n);

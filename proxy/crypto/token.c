@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/token.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include "crypto/hmac.h"
+
 #include <openssl/rand.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 bool lt_random(void *out, size_t n) {
     return RAND_priv_bytes(out, (int)n) == 1;
@@ -26,29 +22,18 @@ bool lt_token_parse(struct lt_span text, struct lt_token *t) {
     return text.n == LT_TOKEN_TEXT && lt_base64url_decode(text, t->bytes, sizeof t->bytes, &n) && n == sizeof t->bytes;
 }
 
-// Fetched once: a fetch by name at every use costs more than the MAC itself.
-static EVP_MAC *hmac;
-static pthread_once_t hmac_once = PTHREAD_ONCE_INIT;
-
-static void hmac_fetch(void) {
-    hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-}
-
 // The key is public and fixed: the token's 256 random bits are what cannot be guessed, the key only sets this use (and this
 // application) apart from every other hash of the same bytes.
 void lt_secret_hash(struct lt_span secret, const char *use, struct lt_span scope, char out[LT_TOKEN_HASH_TEXT + 1]) {
-    char digest[] = "SHA256";
-    unsigned char key[128], hash[32];
-    size_t n, salt = (size_t)snprintf((char *)key, 64, "lethe store %s v1/", use), scoped = scope.n < 64 ? scope.n : 64;
-    if (scoped)
-        memcpy(key + salt, scope.p, scoped);
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_END};
-    pthread_once(&hmac_once, hmac_fetch);
-    EVP_MAC_CTX *c = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
-    if (!c || !EVP_MAC_init(c, key, salt + scoped, params) ||
-        !EVP_MAC_update(c, (const unsigned char *)secret.p, secret.n) || !EVP_MAC_final(c, hash, &n, sizeof hash))
-        abort(); // no memory for 200 bytes, or a libcrypto without HMAC: nothing can be looked up safely
-    EVP_MAC_CTX_free(c);
+    static const struct lt_span before = {"lethe store ", 12}, behind = {" v1/", 4};
+    const struct lt_span pieces[] = {before, lt_span_cstr(use), behind, lt_span(scope.p, scope.n < 64 ? scope.n : 64)};
+    char key[128];
+    uint8_t hash[LT_SHA256_BYTES];
+    size_t n = 0;
+    for (unsigned i = 0; i < sizeof pieces / sizeof *pieces; n += pieces[i++].n)
+        if (pieces[i].n)
+            memcpy(key + n, pieces[i].p, pieces[i].n);
+    lt_hmac(lt_span(key, n), &secret, 1, hash);
     lt_base64url_encode(hash, sizeof hash, out);
 }
 
@@ -73,35 +58,48 @@ size_t lt_base64url_encode(const void *in, size_t n, char *out) {
     return o;
 }
 
-static int digit(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
+// 64: no digit of base64url.
+#define ROW8 64, 64, 64, 64, 64, 64, 64, 64
+static const uint8_t values[256] = {
+    ROW8, ROW8, ROW8, ROW8, ROW8, 64,   64,   64,   64,   64,   62,   64,   64, // "-" is 62
+    52,   53,   54,   55,   56,   57,   58,   59,   60,   61,   64,   64,   64,   64, 64,   64,   64,
+    0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13, 14,   15,   16,
+    17,   18,   19,   20,   21,   22,   23,   24,   25,   64,   64,   64,   64,   63, 64, // "_" is 63
+    26,   27,   28,   29,   30,   31,   32,   33,   34,   35,   36,   37,   38,   39, 40,   41,   42,
+    43,   44,   45,   46,   47,   48,   49,   50,   51,   64,   64,   64,   64,   64, ROW8, ROW8, ROW8,
+    ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8, ROW8,
+};
+#undef ROW8
 
 bool lt_base64url_decode(struct lt_span text, void *out, size_t size, size_t *n) {
     unsigned char *b = out;
-    uint32_t bits = 0;
-    unsigned held = 0;
-    *n = 0;
-    if (text.n % 4 == 1)
+    const unsigned char *in = (const unsigned char *)text.p;
+    uint32_t bits = 0, wrong = 0;
+    size_t whole = text.n / 4, rest = text.n % 4;
+    *n = whole * 3 + rest * 3 / 4;
+    if (rest == 1 || *n > size) {
+        *n = 0;
         return false;
-    for (size_t i = 0; i < text.n; i++) {
-        int d = digit(text.p[i]);
-        if (d < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)d;
-        held += 6;
-        if (held < 8)
-            continue;
-        if (*n == size)
-            return false;
-        held -= 8;
-        b[(*n)++] = (unsigned char)(bits >> held);
     }
+    for (size_t i = 0; i < whole; i++, in += 4, b += 3) {
+        uint32_t v0 = values[in[0]], v1 = values[in[1]], v2 = values[in[2]], v3 = values[in[3]];
+        wrong |= v0 | v1 | v2 | v3;
+        bits = v0 << 18 | v1 << 12 | v2 << 6 | v3;
+        b[0] = (unsigned char)(bits >> 16);
+        b[1] = (unsigned char)(bits >> 8);
+        b[2] = (unsigned char)bits;
+    }
+    unsigned held = 0;
+    for (size_t i = 0; i < rest; i++) {
+        wrong |= values[in[i]];
+        bits = bits << 6 | values[in[i]];
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            *b++ = (unsigned char)(bits >> held);
+        }
+    }
+    if (wrong & 64)
+        return false;
     return (bits & ((1u << held) - 1)) == 0; // the canonical spelling leaves no bits over
 }

@@ -49,7 +49,7 @@ bool lt_h1_parser_init(struct lt_h1_parser *p, struct lt_h1_head *head, struct l
 
 void lt_h1_parser_again(struct lt_h1_parser *p, struct lt_h1_head *head) {
     struct lt_headers table = head->headers;
-    table.n = 0;
+    table.n = table.ids = 0;
     *p = (struct lt_h1_parser){.response = p->response, .max = p->max};
     *head = (struct lt_h1_head){.minor = 1, .headers = table};
 }
@@ -192,7 +192,7 @@ enum lt_h1_reason lt_h1_field(struct lt_span line, struct lt_span *name, struct 
         return blame(line, LT_H1_FIELD_NAME);
     *name = lt_span(line.p, n);
     struct lt_span rest = after(line, n + 1);
-    if (run_of(rest, LT_CHAR_VALUE) != rest.n)
+    if (!lt_field_value_ok(rest))
         return blame(rest, LT_H1_FIELD_VALUE);
     *value = lt_span_trim(rest);
     return LT_H1_OK;

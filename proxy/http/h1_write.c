@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http/h1_write.h"
 
-#include <stdio.h>
-
 enum { FRAMING_MAX = 256 }; // room for the lines of framing, without the upgrade's protocol
 
 static char *put(char *to, struct lt_span s) {
@@ -43,8 +41,12 @@ static char *put_fields(char *to, const struct lt_headers *h, bool skip_host) {
 }
 
 static char *put_framing(char *to, const struct lt_h1_out *how) {
-    if (how->kind == LT_BODY_LENGTH)
-        to += sprintf(to, "Content-Length: %llu\r\n", (unsigned long long)how->length);
+    char length[LT_NUMBER_TEXT];
+    if (how->kind == LT_BODY_LENGTH) {
+        to = put(to, LT_S("Content-Length: "));
+        to = put(to, lt_span_number(length, how->length));
+        to = put(to, LT_S("\r\n"));
+    }
     if (how->kind == LT_BODY_CHUNKED)
         to = put(to, LT_S("Transfer-Encoding: chunked\r\n"));
     if (how->close)

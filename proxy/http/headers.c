@@ -53,13 +53,21 @@ static const unsigned char by_length[24][3] = {
     [17] = {LT_HDR_TRANSFER_ENCODING, LT_HDR_X_FORWARDED_PROTO},
 };
 
+// `known` has only letters and "-", `name` only token characters: there a difference of nothing but the case bit is one of case.
+static bool is_named(struct lt_span name, const char *known) {
+    for (size_t i = 0; i < name.n; i++)
+        if ((name.p[i] | 0x20) != (known[i] | 0x20))
+            return false;
+    return true;
+}
+
 enum lt_hdr lt_hdr_id(struct lt_span name) {
     if (name.n == 0 || name.n >= sizeof by_length / sizeof *by_length)
         return LT_HDR_OTHER;
     const unsigned char *candidates = by_length[name.n];
     for (unsigned i = 0; i < sizeof by_length[0] && candidates[i]; i++) {
         const char *known = names[candidates[i]].name;
-        if ((name.p[0] | 0x20) == (known[0] | 0x20) && lt_span_eq_nocase(name, lt_span(known, name.n)))
+        if (is_named(name, known))
             return (enum lt_hdr)candidates[i];
     }
     return LT_HDR_OTHER;
@@ -73,13 +81,6 @@ bool lt_headers_init(struct lt_headers *h, struct lt_arena *arena) {
     *h = (struct lt_headers){.cap = FIRST, .arena = arena};
     h->v = lt_arena_alloc(arena, FIRST * sizeof *h->v);
     return h->v != NULL;
-}
-
-struct lt_header *lt_headers_next(const struct lt_headers *h, enum lt_hdr id, const struct lt_header *after) {
-    for (struct lt_header *f = after ? h->v + (after - h->v) + 1 : h->v; f < h->v + h->n; f++)
-        if (f->id == id && !f->dropped)
-            return f;
-    return NULL;
 }
 
 struct lt_header *lt_headers_find(const struct lt_headers *h, struct lt_span name) {
@@ -103,11 +104,20 @@ static bool grow(struct lt_headers *h) {
     return true;
 }
 
-bool lt_headers_add(struct lt_headers *h, struct lt_span name, struct lt_span value) {
+static bool add(struct lt_headers *h, enum lt_hdr id, struct lt_span name, struct lt_span value) {
     if (h->n == h->cap && !grow(h))
         return false;
-    h->v[h->n++] = (struct lt_header){.name = name, .value = value, .id = (uint8_t)lt_hdr_id(name)};
+    h->v[h->n++] = (struct lt_header){.name = name, .value = value, .id = (uint8_t)id};
+    h->ids |= 1u << id;
     return true;
+}
+
+bool lt_headers_add(struct lt_headers *h, struct lt_span name, struct lt_span value) {
+    return add(h, lt_hdr_id(name), name, value);
+}
+
+bool lt_headers_add_id(struct lt_headers *h, enum lt_hdr id, struct lt_span value) {
+    return add(h, id, lt_hdr_name(id), value);
 }
 
 unsigned lt_headers_drop(struct lt_headers *h, enum lt_hdr id) {
@@ -117,8 +127,22 @@ unsigned lt_headers_drop(struct lt_headers *h, enum lt_hdr id) {
     return n;
 }
 
+// Eight bytes at once: a visible character, obs-text or SP each? Where it says no, they are looked at one by one: HTAB is
+// allowed too, and a carry from 0xff makes it err on that side.
+static inline bool word_is_plain(const char *p) {
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return !(((x - 0x20 * ones) | (x + ones)) & ~x & tops); // no byte below 0x20, and no 0x7f, which becomes 0x80
+}
+
 bool lt_field_value_ok(struct lt_span value) {
-    for (size_t i = 0; i < value.n; i++)
+    size_t i = 0;
+    while (value.n - i >= 8 && word_is_plain(value.p + i))
+        i += 8;
+    if (value.n >= 8 && value.n - i < 8 && word_is_plain(value.p + value.n - 8))
+        return true;
+    for (; i < value.n; i++)
         if (!lt_char_is(value.p[i], LT_CHAR_VALUE))
             return false;
     return true;

@@ -44,6 +44,7 @@ struct lt_header {
 struct lt_headers {
     struct lt_header *v; // in the order of arrival, added ones behind
     unsigned n, cap;     // cap names the maximum; reaching it is an error of the message
+    uint32_t ids;        // a bit for each id that is or was in it: most look-ups end here
     struct lt_arena *arena;
 };
 
@@ -54,14 +55,24 @@ enum { LT_HEADERS_ADDED = 32 }; // room for our own beside them
 // small and grows inside the arena, so that the common message of a dozen fields costs little.
 bool lt_headers_init(struct lt_headers *h, struct lt_arena *arena) __attribute__((warn_unused_result));
 
-// The id of a field name, or LT_HDR_OTHER. Without regard to case.
+// The id of a field name (a token), or LT_HDR_OTHER. Without regard to case.
 enum lt_hdr lt_hdr_id(struct lt_span name);
 
 // The canonical spelling of an id ("Content-Length").
 struct lt_span lt_hdr_name(enum lt_hdr id);
 
+_Static_assert(LT_HDR_COUNT <= 32, "lt_headers.ids");
+
 // The next header, not dropped, with this id, after `after` (NULL: from the start); NULL when there is none.
-struct lt_header *lt_headers_next(const struct lt_headers *h, enum lt_hdr id, const struct lt_header *after);
+static inline struct lt_header *lt_headers_next(const struct lt_headers *h, enum lt_hdr id,
+                                                const struct lt_header *after) {
+    struct lt_header *f = after ? h->v + (after - h->v) + 1 : h->v, *end = h->v + h->n;
+    if (!(h->ids >> id & 1))
+        return NULL;
+    while (f < end && (f->id != id || f->dropped))
+        f++;
+    return f < end ? f : NULL;
+}
 
 static inline struct lt_header *lt_headers_get(const struct lt_headers *h, enum lt_hdr id) {
     return lt_headers_next(h, id, NULL);
@@ -73,6 +84,8 @@ struct lt_header *lt_headers_find(const struct lt_headers *h, struct lt_span nam
 // Appends a field; name and value must live as long as the arena does (lt_arena_dup, lt_arena_printf, literals).
 // False: table full or no memory. The value is not checked: use lt_field_value_ok() on what a peer influenced.
 bool lt_headers_add(struct lt_headers *h, struct lt_span name, struct lt_span value) __attribute__((warn_unused_result));
+// The same for a name that has an id.
+bool lt_headers_add_id(struct lt_headers *h, enum lt_hdr id, struct lt_span value) __attribute__((warn_unused_result));
 
 // Drops every field of this id. Returns how many there were.
 unsigned lt_headers_drop(struct lt_headers *h, enum lt_hdr id);

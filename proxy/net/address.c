@@ -85,26 +85,50 @@ bool lt_address_parse(struct lt_span text, struct lt_address *a) {
     return false;
 }
 
-const char *lt_address_host(const struct lt_address *a, char out[LT_ADDRESS_TEXT]) {
-    if (a->u.sa.sa_family == AF_INET)
-        inet_ntop(AF_INET, &a->u.v4.sin_addr, out, LT_ADDRESS_TEXT);
-    else if (a->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr))
-        inet_ntop(AF_INET, a->u.v6.sin6_addr.s6_addr + 12, out, LT_ADDRESS_TEXT);
-    else if (a->u.sa.sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &a->u.v6.sin6_addr, out, LT_ADDRESS_TEXT);
-    else
-        snprintf(out, LT_ADDRESS_TEXT, "unix");
-    return out;
+struct lt_ip lt_address_ip(const struct lt_address *a) {
+    struct lt_ip ip = {.family = a->u.sa.sa_family};
+    if (ip.family == AF_INET) {
+        memcpy(ip.bytes, &a->u.v4.sin_addr, 4);
+    } else if (ip.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr)) {
+        ip.family = AF_INET;
+        memcpy(ip.bytes, a->u.v6.sin6_addr.s6_addr + 12, 4);
+    } else if (ip.family == AF_INET6) {
+        memcpy(ip.bytes, &a->u.v6.sin6_addr, 16);
+    }
+    return ip;
+}
+
+// Every request says its client's address: inet_ntop() would format it with sprintf().
+static struct lt_span v4_text(const unsigned char bytes[4], char *out) {
+    size_t n = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        char digits[LT_NUMBER_TEXT];
+        struct lt_span number = lt_span_number(digits, bytes[i]);
+        memcpy(out + n, number.p, number.n);
+        n += number.n;
+        out[n++] = i < 3 ? '.' : '\0';
+    }
+    return lt_span(out, n - 1);
+}
+
+struct lt_span lt_ip_text(const struct lt_ip *ip, char out[LT_ADDRESS_TEXT]) {
+    if (ip->family == AF_INET)
+        return v4_text(ip->bytes, out);
+    if (ip->family == AF_INET6 && inet_ntop(AF_INET6, ip->bytes, out, LT_ADDRESS_TEXT))
+        return lt_span_cstr(out);
+    memcpy(out, "unix", 5);
+    return lt_span(out, 4);
 }
 
 const char *lt_address_format(const struct lt_address *a, char out[LT_ADDRESS_TEXT]) {
     char host[LT_ADDRESS_TEXT];
+    struct lt_ip ip = lt_address_ip(a);
     if (a->u.sa.sa_family == AF_UNIX)
         snprintf(out, LT_ADDRESS_TEXT, "unix:%s", a->u.local.sun_path);
     else if (a->u.sa.sa_family == AF_INET)
-        snprintf(out, LT_ADDRESS_TEXT, "%.64s:%u", lt_address_host(a, host), ntohs(a->u.v4.sin_port));
+        snprintf(out, LT_ADDRESS_TEXT, "%.64s:%u", lt_ip_text(&ip, host).p, ntohs(a->u.v4.sin_port));
     else
-        snprintf(out, LT_ADDRESS_TEXT, "[%.64s]:%u", lt_address_host(a, host), ntohs(a->u.v6.sin6_port));
+        snprintf(out, LT_ADDRESS_TEXT, "[%.64s]:%u", lt_ip_text(&ip, host).p, ntohs(a->u.v6.sin6_port));
     return out;
 }
 
@@ -132,23 +156,13 @@ const char *lt_cidr_check(struct lt_span text) {
     return lt_cidr_parse(text, &c) ? NULL : "write an address or a block (\"10.0.0.0/8\", \"::1\"), or \"unix\"";
 }
 
-bool lt_cidr_holds(const struct lt_cidr *c, const struct lt_address *a) {
-    const unsigned char *bytes;
-    int family = a->u.sa.sa_family;
-    if (family == AF_INET) {
-        bytes = (const unsigned char *)&a->u.v4.sin_addr;
-    } else if (family == AF_INET6 && c->family == AF_INET && IN6_IS_ADDR_V4MAPPED(&a->u.v6.sin6_addr)) {
-        bytes = a->u.v6.sin6_addr.s6_addr + 12;
-        family = AF_INET;
-    } else {
-        bytes = (const unsigned char *)&a->u.v6.sin6_addr;
-    }
-    if (family != c->family)
+bool lt_cidr_holds(const struct lt_cidr *c, const struct lt_ip *ip) {
+    if (ip->family != c->family)
         return false;
-    if (family == AF_UNIX)
+    if (ip->family == AF_UNIX)
         return true;
     unsigned whole = c->bits / 8, rest = c->bits % 8;
-    if (memcmp(bytes, c->bytes, whole) != 0)
+    if (memcmp(ip->bytes, c->bytes, whole) != 0)
         return false;
-    return rest == 0 || ((bytes[whole] ^ c->bytes[whole]) >> (8 - rest)) == 0;
+    return rest == 0 || ((ip->bytes[whole] ^ c->bytes[whole]) >> (8 - rest)) == 0;
 }

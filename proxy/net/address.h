@@ -23,6 +23,15 @@ struct lt_address {
 
 enum { LT_ADDRESS_TEXT = 128 };
 
+// Who a peer is, without its port: what a connection remembers of it.
+struct lt_ip {
+    sa_family_t family; // AF_INET (also for an IPv4 address inside IPv6), AF_INET6, AF_UNIX
+    unsigned char bytes[16];
+};
+struct lt_ip lt_address_ip(const struct lt_address *a);
+// "127.0.0.1", "::1"; "unix" for a local socket; with a NUL that the span does not count.
+struct lt_span lt_ip_text(const struct lt_ip *ip, char out[LT_ADDRESS_TEXT]);
+
 // Splits "host:port" or "[v6]:port". False: neither, or the port is not 0..65535.
 bool lt_host_port(struct lt_span text, struct lt_span *host, struct lt_span *port);
 
@@ -35,9 +44,6 @@ bool lt_address_parse(struct lt_span text, struct lt_address *a);
 // "127.0.0.1:80", "[::1]:80", "unix:/path". Returns out.
 const char *lt_address_format(const struct lt_address *a, char out[LT_ADDRESS_TEXT]);
 
-// Only the IP ("127.0.0.1", "::1"; "unix" for a local socket).
-const char *lt_address_host(const struct lt_address *a, char out[LT_ADDRESS_TEXT]);
-
 // A block of addresses: "10.0.0.0/8", "::1", "unix" (every local socket).
 struct lt_cidr {
     int family;
@@ -45,7 +51,7 @@ struct lt_cidr {
     unsigned bits;
 };
 bool lt_cidr_parse(struct lt_span text, struct lt_cidr *c);
-bool lt_cidr_holds(const struct lt_cidr *c, const struct lt_address *a);
+bool lt_cidr_holds(const struct lt_cidr *c, const struct lt_ip *ip);
 const char *lt_cidr_check(struct lt_span text);
 
 // A place to connect to, by whatever name. Reference-counted by get/put; asked from any thread.

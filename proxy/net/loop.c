@@ -73,10 +73,12 @@ static void run_tasks(struct lt_loop *l) {
 
 void lt_loop_run(struct lt_loop *l) {
     while (!l->stopped) {
+        lt_clock_turn();
         int flags = lt_list_empty(&l->tasks) ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK;
         event_base_loop(l->base, flags);
         run_tasks(l);
     }
+    lt_clock_turns_end();
     l->stopped = false; // it may be run again
 }
 

@@ -109,12 +109,14 @@ static enum lt_err list_hosts(struct lt_pg_conninfo *c, unsigned turn, struct lt
     for (unsigned i = 0; i < c->n; i++) {
         const struct host *h = &c->hosts[i];
         struct lt_address a;
-        char address[LT_ADDRESS_TEXT] = "";
+        char text[LT_ADDRESS_TEXT];
+        struct lt_span address = lt_span("", 0);
         if (h->target && lt_target_address(h->target, turn, &a) != LT_OK)
             continue;
+        struct lt_ip ip = h->target ? lt_address_ip(&a) : (struct lt_ip){0};
         if (h->target)
-            lt_address_host(&a, address);
-        if (!append(out->hosts, n == 0, h->name) || !append(out->addresses, n == 0, lt_span_cstr(address)) ||
+            address = lt_ip_text(&ip, text);
+        if (!append(out->hosts, n == 0, h->name) || !append(out->addresses, n == 0, address) ||
             !append(out->ports, n == 0, h->port))
             return LT_ERR_LIMIT;
         n++;

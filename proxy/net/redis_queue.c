@@ -6,21 +6,37 @@
 
 #include <stdlib.h>
 
-enum { WAITING_MAX = 1 << 16, ARGS_MAX = 16 };
+enum { WAITING_MAX = 1 << 16, COUNT_MAX = LT_NUMBER_TEXT + 3 };
+
+static char *put(char *to, struct lt_span s) {
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
+// "*3" or "$17", with its line end.
+static char *put_count(char *to, char kind, size_t n) {
+    char digits[LT_NUMBER_TEXT];
+    *to++ = kind;
+    to = put(to, lt_span_number(digits, n));
+    return put(to, LT_S("\r\n"));
+}
 
 bool lt_redis_format(struct lt_buf *out, const struct lt_span *args, unsigned n) {
-    const char *argv[ARGS_MAX];
-    size_t sizes[ARGS_MAX];
-    char *text = NULL;
-    for (unsigned i = 0; i < n && i < ARGS_MAX; i++) {
-        argv[i] = args[i].p ? args[i].p : "";
-        sizes[i] = args[i].n;
+    size_t size = COUNT_MAX;
+    for (unsigned i = 0; i < n; i++)
+        size += args[i].n + COUNT_MAX + 2;
+    char *start = lt_buf_reserve(out, size), *to = start;
+    if (!start)
+        return false;
+    to = put_count(to, '*', n);
+    for (unsigned i = 0; i < n; i++) {
+        to = put_count(to, '$', args[i].n);
+        to = put(to, args[i]);
+        to = put(to, LT_S("\r\n"));
     }
-    int len = redisFormatCommandArgv(&text, (int)n, argv, sizes);
-    bool ok = len > 0 && lt_buf_append(out, lt_span(text, (size_t)len));
-    if (text)
-        redisFreeCommand(text);
-    return ok;
+    lt_buf_grew(out, (size_t)(to - start));
+    return true;
 }
 
 struct lt_redis_waiting *lt_redis_oldest(struct lt_redis *r) {

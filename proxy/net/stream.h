@@ -26,14 +26,14 @@ struct lt_stream_ops {
 struct lt_stream {
     struct lt_loop *loop;
     const struct lt_stream_ops *ops;
-    int fd;                // -1: closed
-    bool reading, writing; // events registered
-    bool corked;           // writes are only collected
-    struct event read_event, write_event;
-    struct lt_buf out;        // what the kernel has not taken yet
-    uint64_t sent;            // bytes that it has taken
-    uint64_t taken;           // bytes that the peer had acknowledged at the last lt_stream_still_takes()
-    struct lt_secure *secure; // NULL: plain
+    int fd;                                // -1: closed
+    bool reading, writing;                 // events registered
+    bool corked;                           // writes are only collected
+    struct event read_event, *write_event; // made when the first write cannot be finished at once
+    struct lt_buf out;                     // what the kernel has not taken yet
+    uint64_t sent;                         // bytes that it has taken
+    uint64_t taken;                        // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_secure *secure;              // NULL: plain
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().

@@ -21,8 +21,8 @@
 #include "store/redis_scripts.h"
 #include "store/redis_watch.h"
 
+#include <assert.h>
 #include <hiredis/hiredis.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { AGAIN_MS = 30, AT_ONCE_MAX = 8, SAY_MS = 1000, ARENA_MAX = 16384 };
@@ -66,9 +66,19 @@ static struct redis_store *store_of(const struct lt_store_op *op) {
     return (struct redis_store *)op->store;
 }
 
-static struct lt_span number(char *out, size_t size, int64_t value) {
-    int n = snprintf(out, size, "%lld", (long long)value);
-    return lt_span(out, (size_t)n);
+static struct lt_span number(char out[LT_NUMBER_TEXT], int64_t value) {
+    assert(value >= 0); // times and durations
+    return lt_span_number(out, (uint64_t)value);
+}
+
+// "<prefix>:{<hash>" and what ends the name.
+enum { KEY_MAX = 160 };
+static struct lt_span key_of(char out[KEY_MAX], const struct lt_store_op *op, struct lt_span end) {
+    const struct lt_span pieces[] = {lt_span_cstr(op->store->prefix), LT_S(":{"), lt_span_cstr(op->hash), end};
+    size_t n = 0;
+    for (unsigned i = 0; i < sizeof pieces / sizeof *pieces; n += pieces[i++].n)
+        memcpy(out + n, pieces[i].p, pieces[i].n);
+    return lt_span(out, n);
 }
 
 // While a slot of a cluster moves, an operation on one key goes on undisturbed, and one on two has to wait (TRYAGAIN): so
@@ -86,9 +96,7 @@ static struct lt_redis *node_of(const struct lt_store_op *op) {
 static void send_op(struct lt_store_op *op, struct lt_redis *node) {
     const struct redis_store *s = store_of(op);
     struct command *command = command_of(op);
-    char key[160], lock[160], texts[5][24];
-    int n = snprintf(key, sizeof key, "%s:{%s}", s->store.prefix, op->hash);
-    int m = snprintf(lock, sizeof lock, "%s:{%s}:lock", s->store.prefix, op->hash);
+    char key[KEY_MAX], lock[KEY_MAX], texts[5][LT_NUMBER_TEXT];
     static const struct lt_span conditions[] = {{"0", 1}, {"1", 1}, {"2", 1}};
     bool both = needs_lock(op);
     unsigned n_args = 0;
@@ -96,28 +104,30 @@ static void send_op(struct lt_store_op *op, struct lt_redis *node) {
     args[n_args++] = command->whole_script ? LT_S("EVAL") : LT_S("EVALSHA");
     args[n_args++] = command->whole_script ? redis_script(op->kind) : lt_span(s->digests[op->kind], REDIS_DIGEST);
     args[n_args++] = both ? LT_S("2") : LT_S("1");
-    args[n_args++] = lt_span(key, (size_t)n);
+    args[n_args++] = key_of(key, op, LT_S("}"));
     if (both)
-        args[n_args++] = lt_span(lock, (size_t)m);
+        args[n_args++] = key_of(lock, op, LT_S("}:lock"));
     args[n_args++] = lt_span_cstr(op->owner);
-    args[n_args++] = number(texts[0], sizeof texts[0], op->lease);
-    args[n_args++] = number(texts[1], sizeof texts[1], op->ttl);
-    args[n_args++] = number(texts[2], sizeof texts[2], lt_clock_wall());
-    args[n_args++] = op->kind == LT_STORE_LOAD ? lt_span("", 0) : lt_buf_span(&op->data);
-    args[n_args++] = number(texts[3], sizeof texts[3], op->expires);
-    args[n_args++] = number(texts[4], sizeof texts[4], (int64_t)op->fence);
-    args[n_args++] = op->release ? LT_S("1") : LT_S("0");
-    args[n_args++] = conditions[op->condition];
-    args[n_args++] = lt_span_cstr(op->tag);
+    args[n_args++] = number(texts[0], op->lease);
+    args[n_args++] = number(texts[1], op->ttl);
+    args[n_args++] = number(texts[2], lt_clock_wall());
+    if (op->kind != LT_STORE_LOAD) { // its script reads no more than these
+        args[n_args++] = lt_buf_span(&op->data);
+        args[n_args++] = number(texts[3], op->expires);
+        args[n_args++] = number(texts[4], (int64_t)op->fence);
+        args[n_args++] = op->release ? LT_S("1") : LT_S("0");
+        args[n_args++] = conditions[op->condition];
+        args[n_args++] = lt_span_cstr(op->tag);
+    }
     lt_redis_send(node, &command->call, args, n_args);
 }
 
 // --- the answer ---
 
 static enum lt_store_result verdict(const redisReply *word) {
-    static const char *const words[] = {"ok", "miss", "ended", "busy", "fenced"};
+    static const struct lt_span words[] = {{"ok", 2}, {"miss", 4}, {"ended", 5}, {"busy", 4}, {"fenced", 6}};
     for (unsigned i = 0; word->type == REDIS_REPLY_STRING && i < sizeof words / sizeof *words; i++)
-        if (strcmp(word->str, words[i]) == 0)
+        if (lt_span_eq(lt_span(word->str, word->len), words[i]))
             return (enum lt_store_result)i;
     return LT_STORE_DOWN;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/arena.h"
 
+#include "base/sanitizer.h"
 #include "tests/rig/leaks.h"
 
 #include <criterion/criterion.h>
@@ -72,4 +73,38 @@ Test(arena, no_room_is_told) {
     cr_assert_null(lt_arena_zalloc(&a, 5));
     cr_assert(lt_span_eq(lt_arena_dup(&a, LT_S("abc")), LT_S("abc")));
     lt_arena_fini(&a);
+}
+
+Test(arena, joins) {
+    struct lt_arena a;
+    lt_arena_init(&a, 100);
+    struct lt_span s = LT_JOIN(&a, LT_S("for="), lt_span(NULL, 0), LT_S("a"), LT_S(";"));
+    cr_assert(lt_span_eq(s, LT_S("for=a;")) && s.p[s.n] == '\0');
+    s = LT_JOIN(&a, LT_S(""));
+    cr_assert(s.p && s.n == 0);
+    cr_assert_null(LT_JOIN(&a, lt_span(s.p, 0),
+                           LT_S("0123456789012345678901234567890123456789012345678901234567890123456789"
+                                "0123456789012345678901234567890123456789"))
+                       .p,
+                   "over the limit");
+    lt_arena_fini(&a);
+}
+
+Test(arena, begins_in_what_is_lent) {
+    static _Alignas(max_align_t) char room[512];
+    struct lt_arena a;
+    for (int round = 0; round < 2; round++) {
+        lt_arena_init(&a, 4096);
+        lt_arena_lend(&a, room, sizeof room);
+        char *first = lt_arena_alloc(&a, 100), *large = lt_arena_alloc(&a, 1000), *last = lt_arena_alloc(&a, 100);
+        cr_assert(first && large && last);
+        memset(first, 1, 100);
+        memset(large, 2, 1000);
+        memset(last, 3, 100);
+        cr_assert(first[99] == 1 && large[999] == 2);
+        if (!LT_ASAN)
+            cr_assert(first >= room && first + 100 <= room + sizeof room &&
+                      (large < room || large >= room + sizeof room));
+        lt_arena_fini(&a); // what was lent is not freed
+    }
 }

@@ -106,3 +106,13 @@ Test(span, finds) {
     cr_assert_eq(lt_span_find(LT_S("abc"), 'd'), 3, "absent: the length");
     cr_assert_eq(lt_span_find(lt_span(NULL, 0), 'a'), 0);
 }
+
+Test(span, numbers_as_text) {
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } rows[] = {{0, "0"}, {9, "9"}, {10, "10"}, {1234567890, "1234567890"}, {UINT64_MAX, "18446744073709551615"}};
+    char out[LT_NUMBER_TEXT];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_assert(lt_span_eq(lt_span_number(out, rows[i].value), lt_span_cstr(rows[i].text)), "%s", rows[i].text);
+}
