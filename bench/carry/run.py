@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(TOP, "bench"))
 
 from carry import report  # noqa: E402 (our own modules, after the lines above)
 from carry.ways import CLIENTS, Carrying, begin_sessions, start_ways  # noqa: E402
-from common import figures, reading  # noqa: E402
+from common import figures, quiet, reading  # noqa: E402
 from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
 
 SIZES = (1024, 65536, 1048576)
@@ -40,6 +40,7 @@ class Result:
     p99: float
     rate: float
     foreign: float
+    distance: float = 0  # not looked at
 
 
 def arguments():
@@ -102,14 +103,15 @@ def measure(stage, way, size, kind, clients, seconds):
 
 def run_rounds(stage, ways, sizes, rounds, seconds):
     """{(way, size, kind, clients): [Result]}"""
-    found = {}
+    found, patience = {}, quiet.Patience(60)
     cases = [(size, kind, clients) for size in sizes for kind in KINDS for clients in (CLIENTS, 1)]
     for number in range(rounds):
         for place, (size, kind, clients) in enumerate(cases):
             for way in rotated(ways, number + place):
                 if size not in way.sessions:
                     continue
-                result = measure(stage, way, size, kind, clients, seconds)
+                result = patience.insist(
+                    lambda way=way, size=size, kind=kind, clients=clients: measure(stage, way, size, kind, clients, seconds))
                 found.setdefault((way.key, size, kind, clients), []).append(result)
                 print(f"round {number + 1}/{rounds}  {size:8} {kind:6} {clients} {way.title:26} {result.cpu:8.1f} µs a request "
                       f"{result.rate:8.0f}/s", file=sys.stderr, flush=True)

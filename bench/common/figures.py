@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reports are made of: the machine in words, medians, and how quiet it was."""
+import hashlib
 import os
 import platform
 import re
@@ -31,6 +32,18 @@ def revision(folder):
     return said + (" with changes" if changed != "?" else "")
 
 
+def digest(path):
+    """Which program this is: figures of two programs are not put together."""
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()[:16]
+
+
+def in_two_lines(machine_text):
+    """The CPU with the system, and lethe, for below a picture."""
+    cpu, system, lethe = (line[2:].partition(": ")[2] for line in machine_text.splitlines()[:3])
+    return [f"{cpu} · {system}", lethe]
+
+
 PROGRAMS = {"HAProxy": ("haproxy", "-v"), "nginx": ("nginx", "-v"), "Redis": ("redis-server", "--version"), "wrk": ("wrk", "-v")}
 
 
@@ -39,7 +52,8 @@ def machine(lethe, names):
     memory = int(proc_field("/proc/meminfo", "MemTotal").split()[0]) / 1e6
     virtual = " (a virtual machine)" if "hypervisor" in proc_field("/proc/cpuinfo", "flags") else ""
     rows = [("CPU", f"{os.cpu_count()} × {proc_field('/proc/cpuinfo', 'model name')}{virtual}, {memory:.0f} GB"),
-            ("system", f"{proc_field('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release()}")]
+            ("system", f"{proc_field('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release()}, "
+             f"TCP {first_line('cat', '/proc/sys/net/ipv4/tcp_congestion_control')}")]
     if lethe:
         where = os.path.dirname(os.path.abspath(__file__))
         rows.append(("lethe", f"{first_line(lethe, 'version')}, checkout {revision(where)}"))

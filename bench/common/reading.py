@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What processes used: CPU time and memory from /proc, Redis' own counters, and system calls where perf may count them."""
 import contextlib
+import glob
 import os
 import resource
 import socket
@@ -13,14 +14,45 @@ TICK = os.sysconf("SC_CLK_TCK")
 REDIS_COUNTERS = ("total_commands_processed", "total_net_input_bytes", "total_net_output_bytes")
 
 
+def cpu_ticks(pid):
+    """utime + stime of a process, its ended threads included (proc(5))."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        fields = f.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    return 0
+
+
+def cpu_ns(pid):
+    """The scheduler's own count, which utime and stime are made of and rounded from; of the living threads only."""
+    ns = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="ascii") as f:
+            ns += int(f.read().split()[0])
+    return ns
+
+
 def cpu_seconds(pids):
-    """utime + stime of processes, all their threads included (proc(5))."""
-    ticks = 0
+    """CPU time of processes: exact, but where threads have ended, or where the kernel has no schedstat."""
+    return sum(max(cpu_ns(pid) / 1e9, cpu_ticks(pid) / TICK) for pid in pids)
+
+
+def kernel_helpers():
+    """ksoftirqd, one a CPU: it goes on with what the sockets of the measurement have left to be done."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="utf-8", errors="replace") as f:
+            if f.read().startswith("ksoftirqd/"):
+                found.append(int(path.split("/")[2]))
+    return found
+
+
+def anonymous_bytes(pids):
+    """Private anonymous memory: the heap and the stacks, shared pages of a fork included once a process."""
+    total = 0
     for pid in pids:
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            fields = f.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+            total += sum(int(line.split()[1]) for line in f if line.startswith("Anonymous:"))
+    return total * 1024
 
 
 def rss_mb(pids):
@@ -38,9 +70,10 @@ def machine_busy_seconds():
     return (v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) / TICK
 
 
-def children_seconds():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def own_seconds():
+    """Of this script, and of the load generators that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def redis_counters(redis):
@@ -59,11 +92,11 @@ def redis_counters(redis):
 class Reading:
     """From now until end(): what a program used, what the rest of the set-up did, and what else ran on the machine.
 
-    `program`, `others`: lists of process ids; `store`: the Program that keeps the sessions, or None. A load generator is a child that
-    ends between now and end()."""
+    `program`, `others`: lists of process ids that have none in common; `store`: the Program that keeps the sessions, or None. A load
+    generator is a child that ends between now and end()."""
 
     def __init__(self, program, others, store):
-        self.pids, self.others, self.store = program, others, store
+        self.pids, self.others, self.store, self.kernel = program, others, store, kernel_helpers()
         self.cpu = self.others_cpu = self.store_cpu = self.foreign = 0  # seconds of CPU time; a share of the machine
         self.commands = self.bytes_in = self.bytes_out = 0              # what Redis did, got and gave
         self.began = self.now()
@@ -71,14 +104,14 @@ class Reading:
     def now(self):
         store = self.store.pids() if self.store else []  # each time: a database begins a process a connection
         counters = redis_counters(self.store) if self.store and self.store.name == "redis" else dict.fromkeys(REDIS_COUNTERS, 0)
-        return (cpu_seconds(self.pids), cpu_seconds(self.others), cpu_seconds(store), machine_busy_seconds(), children_seconds(),
-                time.monotonic(), *counters.values())
+        return (cpu_seconds(self.pids), cpu_seconds(self.others), cpu_seconds(store), machine_busy_seconds(),
+                own_seconds() + cpu_seconds(self.kernel), time.monotonic(), *counters.values())
 
     def end(self):
         passed = [b - a for a, b in zip(self.began, self.now())]
-        self.cpu, self.others_cpu, self.store_cpu, busy, children, took, commands, self.bytes_in, self.bytes_out = passed
+        self.cpu, self.others_cpu, self.store_cpu, busy, own, took, commands, self.bytes_in, self.bytes_out = passed
         self.commands = max(0, commands - 1)  # the first question
-        ours = self.cpu + self.others_cpu + self.store_cpu + children
+        ours = self.cpu + self.others_cpu + self.store_cpu + own
         self.foreign = max(0.0, busy - ours) / (took * os.cpu_count())
         return self
 

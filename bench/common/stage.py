@@ -45,7 +45,7 @@ def free_port():
 def find(name):
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if not path:
-        raise Failed(f"{name} is not here; on Debian: apt-get install haproxy nginx-light redis-server wrk")
+        raise Failed(f"{name} is not here; on Debian: apt-get install haproxy nginx-light redis-server wrk valgrind")
     return path
 
 
@@ -84,11 +84,11 @@ class Program:
                 found += [int(child) for child in f.read().split()]
         return found
 
-    def stop(self):
+    def stop(self, seconds=5):
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -100,6 +100,7 @@ class Stage:
     def __init__(self, folder, binaries):
         self.folder, self.binaries = folder, binaries  # binaries: paths of lethe, origin, relay
         self.running = contextlib.ExitStack()
+        self.programs = []
         self.origin = self.redis = None
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("LETHE_")}
 
@@ -110,7 +111,8 @@ class Stage:
         self.running.close()
 
     def path(self, name):
-        return os.path.join(self.folder, name)
+        """Of a file of this name; programs have blanks in theirs, which no configuration should have to quote."""
+        return os.path.join(self.folder, re.sub(r"[^\w.+-]+", "-", name))
 
     def text(self, name):
         with open(self.path(name), encoding="utf-8", errors="replace") as f:
@@ -120,6 +122,20 @@ class Stage:
         with open(self.path(name), "w", encoding="utf-8") as f:
             f.write(text)
         return self.path(name)
+
+    def write_bytes(self, name, data):
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)
+
+    def known(self, program):
+        self.programs.append(program)
+        return program
+
+    def helpers(self, program):
+        """The processes of all other programs: idle ones, the origin; not those of the program's store, which is read by itself."""
+        own = {*program.pids(), *(program.store.pids() if program.store else ())}
+        return sorted({pid for other in self.programs if other.process.poll() is None for pid in other.pids()} - own)
 
     def spawn(self, name, command):
         """Standard output goes to <name>.out, errors to <name>.err, both opened for appending (a log can be emptied)."""
@@ -137,7 +153,7 @@ class Stage:
     def start_printing(self, name, *command):
         """A program of ours that prints its port."""
         process = self.spawn(name, [str(word) for word in command])
-        return Program(name, process, self.read_port(name, process, r"^(\d+)\n", ".out"))
+        return self.known(Program(name, process, self.read_port(name, process, r"^(\d+)\n", ".out")))
 
     def start_on(self, name, port, command, log=None):
         process = self.spawn(name, command)
@@ -145,7 +161,7 @@ class Stage:
             wait_for(f"{name}: to listen", lambda: accepts(port), process)
         except Failed as e:
             raise Failed(f"{e}: {self.text(name + '.err').strip()}") from e
-        return Program(name, process, port, log)
+        return self.known(Program(name, process, port, log))
 
     def start_origin(self):
         self.origin = self.start_printing("origin", self.binaries["origin"], 0)
@@ -155,13 +171,13 @@ class Stage:
         self.redis = self.start_on("redis", port, [find("redis-server"), "--port", str(port), "--bind", "127.0.0.1",
                                                    "--save", "", "--appendonly", "no"])
 
-    def start_lethe(self, name, store, logs=False, upstream=None, options=()):
-        """`upstream`: a Program, the origin unless given; `options`: more flags."""
-        command = [self.binaries["lethe"], "run", "--listen=127.0.0.1:0", f"--upstream=127.0.0.1:{(upstream or self.origin).port}",
-                   "--workers=1", f"--store={store}", f"--log.access={'true' if logs else 'false'}", *options]
+    def start_lethe(self, name, store, logs=False, upstream=None, options=(), workers=1, under=()):
+        """`upstream`: a Program, the origin unless given; `options`: more flags; `under`: a command that runs it."""
+        command = [*under, self.binaries["lethe"], "run", "--listen=127.0.0.1:0", f"--upstream=127.0.0.1:{(upstream or self.origin).port}",
+                   f"--workers={workers}", f"--store={store}", f"--log.access={'true' if logs else 'false'}", *options]
         process = self.spawn(name, command)
         port = self.read_port(name, process, r"event=listening address=127\.0\.0\.1:(\d+)", ".err")
-        return Program(name, process, port, self.path(name + ".out") if logs else None)
+        return self.known(Program(name, process, port, self.path(name + ".out") if logs else None))
 
     def redis_url(self):
         return f"redis://127.0.0.1:{self.redis.port}/0"

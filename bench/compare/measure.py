@@ -5,63 +5,62 @@ import dataclasses
 import http.client
 import json
 import os
+import socket
 import subprocess
 
+from common.quiet import Distance
 from common.reading import Reading, counted, counter, rss_mb
 from common.stage import Failed, find, wait_for
+from compare.cases import COOKIES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONNECTIONS = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    key: str
-    title: str
-    path: str
-    answer: int            # bytes of body
-    method: str = "GET"
-    body: int = 0
-    session: bool = False  # the client is logged in
-    logs: bool = False
-
-
-CASES = (
-    Case("small", "GET, 1 KB, no session", "/1k", 1024),
-    Case("large", "GET, 64 KB", "/64k", 65536),
-    Case("post", "POST, 4 KB", "/post", 5, method="POST", body=4096),
-    Case("session", "GET, 1 KB, in a session", "/private", 1024, session=True),
-    Case("log", "GET, 1 KB, access log on", "/1k", 1024, logs=True),
-)
 
 
 @dataclasses.dataclass
 class Result:
     requests: int
     rate: float         # requests a second
-    cpu: float          # microseconds of the program's CPU time a request
+    cpu: float          # the program's CPU time: microseconds a request, or seconds a GB (Case.unit)
     p50: float          # milliseconds
     p99: float
     rss: float          # MB
     lookups: float      # commands that Redis did, a request; those inside a script count too
     store_cpu: float    # microseconds a request, of Redis or what else keeps the sessions
     foreign: float      # share of the machine's CPU time that nothing of this measurement used
+    distance: float     # between the CPUs, ns (common/quiet.py)
 
 
-def ask(program, path, method="GET", body=None, cookie=""):
-    """One request through a program: (status, fields, body)."""
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request(method, path, body=body, headers={"Cookie": cookie} if cookie else {})
-        answer = connection.getresponse()
+def send(port, request, method="GET"):
+    """One request as it stands: (status, fields, body)."""
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), 10)) as s:
+        s.sendall(request)
+        answer = http.client.HTTPResponse(s, method=method)
+        answer.begin()
         return answer.status, answer.headers, answer.read()
 
 
+def ask(program, path, cookie=""):
+    fields = f"Cookie: {cookie}\r\n" if cookie else ""
+    return send(program.port, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{program.port}\r\n{fields}\r\n".encode())
+
+
+def request_of(program, case):
+    return case.request(program.port, program.cookie)
+
+
 def check_one(program, case):
-    status, _, body = ask(program, case.path, case.method, b"b" * case.body or None, program.cookie if case.session else "")
+    status, _, body = send(program.port, request_of(program, case))
     right = f"{case.body}\n".encode() if case.body else b"x" * case.answer
     if status != 200 or body != right:
         raise Failed(f"{program.name}: {case.title}: status {status}, {len(body)} bytes")
+    if not case.browser:
+        return
+    _, _, seen = send(program.port, request_of(program, dataclasses.replace(case, path="/cookie")))
+    others = set(COOKIES.split("; ")) - {"{}"}
+    cookies = seen.decode().split("; ")
+    sixth = [c for c in cookies if c.startswith("connect.sid=s%3A" if case.session else "visitor=")]
+    if len(cookies) != 6 or len(sixth) != 1 or not others < set(cookies):
+        raise Failed(f"{program.name}: {case.title}: the application does not see the six cookies, but {seen.decode()!r}")
 
 
 def log_in(program):
@@ -81,13 +80,15 @@ def log_in(program):
         raise Failed(f"{program.name}: a client without a cookie is let in: the check proves nothing")
 
 
-def run_wrk(program, case, seconds, before=()):
+def run_child(command, env=None):
+    return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def run_wrk(stage, program, case, seconds, before=()):
     """wrk's own summary; `before` stands before its command line (perf stat ...)."""
-    env = dict(os.environ, BENCH_METHOD=case.method, BENCH_BODY=str(case.body),
-               BENCH_COOKIE=program.cookie if case.session else "")
-    command = [*before, find("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", os.path.join(HERE, "wrk.lua"),
-               f"http://127.0.0.1:{program.port}{case.path}"]
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    env = dict(os.environ, BENCH_REQUEST=stage.write_bytes("request", request_of(program, case)))
+    done = run_child([*before, find("wrk"), f"-t{case.threads}", f"-c{case.connections}", f"-d{seconds}s", "-s",
+                      os.path.join(HERE, "wrk.lua"), f"http://127.0.0.1:{program.port}{case.path}"], env)
     lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
         raise Failed(f"wrk: {done.stderr.strip() or done.stdout.strip()}")
@@ -96,6 +97,23 @@ def run_wrk(program, case, seconds, before=()):
     if errors or wrk["requests"] == 0 or wrk["bytes"] < wrk["requests"] * case.answer:
         raise Failed(f"{program.name}: {case.title}: {wrk['requests']} answers of {wrk['bytes']} bytes, errors: {errors or 'none'}")
     return wrk
+
+
+def pace(stage, how, program, case, *more):
+    """The command line of our own client (pace.c)."""
+    request = stage.write_bytes("request", request_of(program, case))
+    return [stage.binaries["pace"], how, str(program.port), request, str(case.answer), *map(str, more)]
+
+
+def run_pace(stage, program, case, seconds, before=()):
+    done = run_child([*before, *pace(stage, "rate", program, case, case.connections, case.rate, seconds)])
+    if done.returncode != 0:
+        raise Failed(f"{program.name}: {case.title}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def generate(case):
+    return run_pace if case.rate else run_wrk
 
 
 def count_lines(path):
@@ -112,36 +130,47 @@ def check_log(program, requests):
     os.truncate(program.log, 0)
 
 
-def origin_connections(stage):
-    return int(ask(stage.origin, "/connections")[2])
+def asked(stage, path):
+    """A number that the origin counts."""
+    return int(ask(stage.origin, path)[2])
+
+
+def check_measured(stage, program, case, accepted, lookups, requests):
+    if program.name not in ("relay", "direct") and accepted > 4 * case.connections:
+        raise Failed(f"{program.name}: {case.title}: connections to the origin are not kept")
+    if case.session and program.store and program.store is stage.redis and lookups < 1:
+        raise Failed(f"{program.name}: {case.title}: {lookups:.2f} look-ups a request: sessions are not looked up")
+    if program.log:
+        check_log(program, requests)
 
 
 def measure(stage, program, case, seconds):
     if case.session:
-        log_in(program)  # wrk keeps the cookie it has: an older one would be made anew with every answer
+        log_in(program)  # the generator keeps the cookie it has: an older one would be made anew with every answer
     if program.log:
         os.truncate(program.log, 0)
-    accepted = origin_connections(stage)
-    reading = Reading(program.pids(), stage.origin.pids(), program.store)
-    wrk = run_wrk(program, case, seconds)
-    used, requests = reading.end(), wrk["requests"]
-    if origin_connections(stage) - accepted > 4 * CONNECTIONS:
-        raise Failed(f"{program.name}: {case.title}: connections to the origin are not kept")
+    accepted, traffic = asked(stage, "/connections"), asked(stage, "/traffic")
+    apart = Distance(stage, 0 if case.rate else seconds)  # looking costs others' latency
+    reading = Reading(program.pids(), stage.helpers(program), program.store)
+    said = generate(case)(stage, program, case, seconds)
+    distance, used, requests = apart.end(), reading.end(), said["requests"]
     lookups = used.commands / requests
-    if case.session and program.store is stage.redis and lookups < 1:
-        raise Failed(f"{program.name}: {case.title}: {lookups:.2f} look-ups a request: sessions are not looked up")
-    if program.log:
-        check_log(program, requests)
-    return Result(requests=requests, rate=requests / (wrk["us"] / 1e6), cpu=used.cpu / requests * 1e6, p50=wrk["p50"] / 1e3,
-                  p99=wrk["p99"] / 1e3, rss=rss_mb(program.pids()), lookups=lookups, store_cpu=used.store_cpu / requests * 1e6,
-                  foreign=used.foreign)
+    check_measured(stage, program, case, asked(stage, "/connections") - accepted, lookups, requests)
+    moved = asked(stage, "/traffic") - traffic
+    if moved < requests * case.size():
+        raise Failed(f"{program.name}: {case.title}: {requests} requests moved {moved} bytes of bodies at the origin")
+    cpu = used.cpu / (moved / 1e9) if case.unit == "GB" else used.cpu / requests * 1e6
+    return Result(requests=requests, rate=requests / (said["us"] / 1e6), cpu=cpu, p50=said["p50"] / 1e3, p99=said["p99"] / 1e3,
+                  rss=rss_mb(program.pids()), lookups=lookups, store_cpu=used.store_cpu / requests * 1e6, foreign=used.foreign,
+                  distance=distance)
 
 
 def system_calls(stage, program, case, seconds):
-    """System calls of the program, a request. Tracing costs time, so nothing else is measured in this run."""
+    """System calls of the program, a request (or 64 KB of bodies). Tracing costs time, so nothing else is measured in this run."""
     if case.session:
         log_in(program)
-    requests = run_wrk(program, case, seconds, counter(stage, program.pids()))["requests"]
+    traffic = asked(stage, "/traffic")
+    requests = generate(case)(stage, program, case, seconds, counter(stage, program.pids()))["requests"]
     if program.log:
         os.truncate(program.log, 0)
-    return counted(stage) / requests
+    return counted(stage) / ((asked(stage, "/traffic") - traffic) / 65536 if case.unit == "GB" else requests)

@@ -11,6 +11,7 @@
 //   GET /private         200 with 1 KB if such a cookie came and its signature is right, 403 otherwise
 //   GET /cookie          200 with the value of the request's Cookie field: shows what a proxy passed on
 //   GET /connections     200 with the number of connections accepted so far: shows whether a proxy keeps its own
+//   GET /traffic         200 with the bytes of all bodies so far, sent and received together
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -28,7 +29,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { IN_MAX = 16384, OUT_MAX = IN_MAX + 512, FILL_MAX = 262144, EVENTS = 256, ID_SIZE = 32, SIGNATURE_SIZE = 16 };
+enum { IN_MAX = 65536, OUT_MAX = IN_MAX + 512, FILL_MAX = 262144, EVENTS = 256, ID_SIZE = 32, SIGNATURE_SIZE = 16 };
 
 struct conn {
     int fd;
@@ -50,7 +51,7 @@ struct reply {
 };
 
 static int loop;
-static uint64_t accepted;
+static uint64_t accepted, traffic;
 static char fill[FILL_MAX];
 
 static void die(const char *what) {
@@ -177,6 +178,8 @@ static void answer(struct conn *c, size_t head_n) {
         answer_login(c);
     else if (begins(path, "/connections"))
         answer_number(c, accepted);
+    else if (begins(path, "/traffic"))
+        answer_number(c, traffic);
     else
         answer_get(c, head_n, path);
 }
@@ -206,6 +209,7 @@ static bool flush_out(struct conn *c) {
         size_t head = (size_t)n < v[0].iov_len ? (size_t)n : v[0].iov_len;
         c->out_off += head;
         c->body -= (size_t)n - head;
+        traffic += (size_t)n - head;
     }
     watch_out(c, false);
     return !c->close;
@@ -215,6 +219,7 @@ static bool flush_out(struct conn *c) {
 static size_t skip_body(struct conn *c, size_t off) {
     size_t n = c->in_n - off < c->skip ? c->in_n - off : (size_t)c->skip;
     c->skip -= n;
+    traffic += n;
     return n;
 }
 

@@ -14,13 +14,14 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "bench"))
 
-from common import figures, reading  # noqa: E402 (our own modules, after the lines above)
+from common import figures, quiet, reading  # noqa: E402 (our own modules, after the lines above)
 from common.figures import median, ratio, spread  # noqa: E402
 from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
 from compare import measure  # noqa: E402
+from compare.cases import BY_KEY, CONNECTIONS  # noqa: E402
 from stores.servers import Stores, start_lethes  # noqa: E402
 
-CASES = tuple(case for case in measure.CASES if case.key in ("small", "session"))
+CASES = (BY_KEY["browser"], BY_KEY["session"])
 
 HEAD = ("| program | CPU, µs a request in a session | without one | the look-up | to nginx + Lua "
         "| in a session, requests a second of one core | with the store's CPU "
@@ -61,11 +62,11 @@ def set_up(stage, args):
 
 
 def run_rounds(stage, programs, rounds, seconds):
-    found = {(case.key, program.name): [] for case in CASES for program in programs}
+    found, patience = {(case.key, program.name): [] for case in CASES for program in programs}, quiet.Patience(60)
     for number in range(rounds):
         for place, case in enumerate(CASES):
             for program in rotated(programs, number + place):
-                result = measure.measure(stage, program, case, seconds)
+                result = patience.insist(lambda program=program, case=case: measure.measure(stage, program, case, seconds))
                 found[case.key, program.name].append(result)
                 print(f"round {number + 1}/{rounds}  {case.key:8} {program.name:20} {result.cpu:7.1f} µs a request {result.rate:8.0f}/s",
                       file=sys.stderr, flush=True)
@@ -79,24 +80,40 @@ def count_system_calls(stage, programs, args):
     return {program.name: measure.system_calls(stage, program, case, 1) for program in programs}
 
 
-def row(name, found, calls, lua):
+def row(name, found, calls, lua, usable):
+    """`lua`: the results of nginx with Lua; no ratio where it or the program was disturbed (not `usable`)."""
     mine = found["session", name]
-    cpu, without, store = median(mine, "cpu"), median(found["small", name], "cpu"), median(mine, "store_cpu")
+    judged = {"session/" + name, "session/nginx+Lua"} <= usable
+    cpu, without, store = median(mine, "cpu"), median(found["browser", name], "cpu"), median(mine, "store_cpu")
     does = name.startswith("lethe") or "Lua" in name
     has_store = store >= 0.05
-    cells = [name, spread(mine, "cpu"), f"{without:.1f}", f"{cpu - without:.1f}" if does else "", ratio(cpu, lua), f"{1e6 / cpu:.0f}",
+    cells = [name, spread(mine, "cpu"), f"{without:.1f}", f"{cpu - without:.1f}" if does else "",
+             ratio(cpu, median(lua, "cpu")) if judged else "disturbed", f"{1e6 / cpu:.0f}",
              f"{1e6 / (cpu + store):.0f}" if has_store else "", f"{store:.1f}" if has_store else "",
              f"{median(mine, 'lookups'):.1f}" if median(mine, "lookups") >= 0.05 else "", f"{calls[name]:.1f}" if name in calls else "",
              f"{median(mine, 'rate'):.0f}", f"{median(mine, 'p50'):.2f}", f"{median(mine, 'p99'):.2f}"]
     return "| " + " | ".join(cells) + " |\n"
 
 
+def counting(found, rounds):
+    """Only the measurements that count, where there are enough; and where that is so."""
+    nearest, kept, usable = quiet.nearest_of(r for results in found.values() for r in results), {}, set()
+    for case in {key for key, _ in found}:
+        picks = quiet.usable({name: results for (key, name), results in found.items() if key == case}, rounds, nearest)
+        for name, results in picks.items():
+            good = quiet.enough(results, rounds)
+            kept[case, name] = [r for r in results if r] if good else found[case, name]
+            usable |= {f"{case}/{name}"} if good else set()
+    return kept, usable
+
+
 def render(today, machine, args, rounds, programs, absent, found, calls):
     how = (f"Medians of {rounds} rounds (CPU: with the smallest and the largest); in each round every program has its turn of "
-           f"{args.seconds} s, in rotating order; {measure.CONNECTIONS} connections kept alive, one worker a program; GET, an answer of "
-           "1 KB. bench/README.md says what was set up and how to read this.")
-    lua = median(found["session", "nginx+Lua"], "cpu")
-    rows = "".join(row(program.name, found, calls, lua) for program in programs)
+           f"{args.seconds} s, in rotating order; {CONNECTIONS} connections kept alive, one worker a program; GET with 16 "
+           "fields and 6 cookies, an answer of 1 KB. bench/README.md says what was set up and how to read this.")
+    found, usable = counting(found, rounds)
+    lua = found["session", "nginx+Lua"]
+    rows = "".join(row(program.name, found, calls, lua, usable) for program in programs)
     missing = "".join(f"- {line}\n" for line in absent)
     left_out = f"Stores that took no part:\n\n{missing}\n" if absent else ""
     return (f"# Looking sessions up, measured on {today}\n\n{how}\n\n{figures.quality(found)}\n{HEAD}{rows}\n{left_out}"
@@ -113,7 +130,8 @@ def main():
     machine = figures.machine(lethe, figures.PROGRAMS)  # now: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
-        with Stores(folder, {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder)}) as stage:
+        with Stores(folder, {"lethe": lethe, "origin": helper("compare/origin.c", lethe, folder),
+                             "distance": helper("common/distance.c", lethe, folder)}) as stage:
             programs, absent = set_up(stage, args)
             found = run_rounds(stage, programs, rounds, args.seconds)
             calls = count_system_calls(stage, programs, args)

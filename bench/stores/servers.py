@@ -33,7 +33,9 @@ LUA = """access_by_lua_block {{
                     value = string.sub(value, 1, length)
                 end
                 redis:setkeepalive(60000, 256)
-                ngx.req.set_header("Cookie", value)
+                local cookies = ngx.var.http_cookie
+                local from, to = string.find(cookies, "session=" .. token, 1, true)
+                ngx.req.set_header("Cookie", string.sub(cookies, 1, from - 1) .. (value or "") .. string.sub(cookies, to + 1))
             }}"""
 
 
