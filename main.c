@@ -7,6 +7,7 @@
 #include "doctor.h"
 #include "modules/modules.h"
 #include "modules/session/command.h"
+#include "probe.h"
 #include "process.h"
 
 #include <stdio.h>
@@ -146,6 +147,32 @@ static int command_doctor(void) {
     return code;
 }
 
+// What a container's health check runs, again and again: where the flag or the environment say all that it needs, a file that was
+// broken since (which a reload would refuse) does not make a healthy process look ill.
+static int command_probe(void) {
+    static const char *const names[] = {"livez", "readyz", "startupz"};
+    const char *name = names[0], *admin = admin_flag();
+    if (program.n_flags && program.flags[0][0] != '-') {
+        name = NULL;
+        for (unsigned i = 0; i < 3; i++)
+            if (strcmp(program.flags[0], names[i]) == 0)
+                name = names[i];
+        if (!name) {
+            fprintf(stderr, "lethe: probe: \"%s\"; write \"livez\", \"readyz\" or \"startupz\"\n", program.flags[0]);
+            return 1;
+        }
+        memmove(program.flags, program.flags + 1, --program.n_flags * sizeof *program.flags);
+    }
+    admin = admin ? admin : getenv("LETHE_ADMIN");
+    if (admin)
+        return lt_probe_ask(lt_span_cstr(admin), name);
+    program.for_tool = true;
+    struct lt_snapshot *s = load();
+    int code = s ? lt_probe_ask(s->core.top->admin, name) : 1;
+    lt_snapshot_put(s);
+    return code;
+}
+
 static bool is_hash(const char *arg) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     return strlen(arg) == LT_TOKEN_HASH_TEXT && strspn(arg, digits) == LT_TOKEN_HASH_TEXT;
@@ -247,6 +274,8 @@ static const struct command {
     {"check", "read the configuration, report everything that is wrong with it", command_check},
     {"config", "print the effective values and where each came from", command_config},
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
+    {"probe", "health check: ask the running lethe (its admin listener) for livez, readyz or startupz; exit code 0 or 1",
+     command_probe},
     {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
      command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
