@@ -10,8 +10,9 @@ import docs_rig
 import pytest
 from kubernetes_rig import helm, kustomize, validate
 
-from rig import run_cli
+from rig import Redis, answer, run_cli
 from rig.lethe import ROOT
+from rig.servers import RedisError
 
 KUBERNETES, CHART = os.path.join(ROOT, "deploy/kubernetes"), os.path.join(ROOT, "deploy/helm/lethe")
 PAGE = "docs/quickstart/kubernetes.md"
@@ -224,8 +225,15 @@ def test_schemas_and_what_must_fit(name):
     assert found == [] and findings(objects) == []
 
 
+def image_env():
+    """What deploy/Dockerfile sets for every container of the image."""
+    words = re.findall(r"^ENV (.*)$", docs_rig.read("deploy/Dockerfile"), re.M)
+    return dict(w.split("=", 1) for w in " ".join(words).split())
+
+
 @pytest.mark.parametrize("name", RENDERED)
 def test_lethe_takes_the_configuration(name, tmp_path):
+    """With the image's environment, which counts more than the file: the probes reach the admin listener."""
     objects, _ = render(name)
     template = next(t for _, t in pods(objects) if lethe_of(t))
     text = config_of(objects, template)
@@ -237,8 +245,11 @@ def test_lethe_takes_the_configuration(name, tmp_path):
     sessions.mkdir()
     (tmp_path / "lethe.conf").write_text(text.replace("/etc/lethe/keys", str(keys)).replace("/srv/sessions", str(sessions)))
     env = {k: v.replace("/srv/sessions", str(sessions)) for k, v in env.items()}
-    done = run_cli("check", "-c", tmp_path / "lethe.conf", env={**env, "LETHE_STORE": "redis://lethe:password@redis:6379/0"})
+    done = run_cli("config", "-c", tmp_path / "lethe.conf", env={**image_env(), **env, "LETHE_STORE": "redis://lethe:password@redis:6379/0"})
     assert done.returncode == 0, done.stderr
+    for option, port in (("listen", "http"), ("admin", "admin")):
+        number = next(p["containerPort"] for p in lethe_of(template)["ports"] if p["name"] == port)
+        assert re.search(rf'^{option} = \[?"0\.0\.0\.0:{number}"', done.stdout, re.M), done.stdout
 
 
 def test_native_and_ordinary():
@@ -318,6 +329,31 @@ def test_profiles_of_the_chart_are_those_of_lethe():
         row = re.search(rf"### `{re.escape(option)}`.*?range \| (.*?) \|", docs_rig.read("docs/reference.md"), re.S)[1]
         known = {p.strip('"') for p in row.split(", ")} - {"custom"}
         assert set(schema[group]["properties"]["profile"]["enum"]) == known
+
+
+def test_redis_of_the_page(tmp_path, lethe, origin):
+    """The component's redis.conf and the page's users: lethe stores and finds a session, nobody else may anything."""
+    acl = re.search(r'users\.acl="(.*?)"\n', docs_rig.read(PAGE), re.S)[1].replace("$PASSWORD", "geheim")
+    (tmp_path / "users.acl").write_text(acl + "\n")
+    rows = [line.split(None, 1) for line in docs_rig.read("deploy/kubernetes/components/redis/redis.conf").splitlines()
+            if line and not line.startswith(("#", "bind", "dir"))]
+    args = [w for k, v in rows for w in (f"--{k}", str(tmp_path / "users.acl") if k == "aclfile" else v)]
+    # The URL as the page has it, but for the host.
+    url = re.search(r'url="(redis://[^"]*)"', docs_rig.read(PAGE))[1].replace("$PASSWORD", "geheim")
+
+    def sets_a_cookie(conn):
+        while conn.request():
+            conn.send(answer(headers="Set-Cookie: PHPSESSID=abc; Path=/\r\n"))
+    redis = Redis(tmp_path / "data", args=args, start=False)
+    redis.password = "wrong"  # it asks for one
+    with redis:
+        app = origin(sets_a_cookie)
+        r = lethe(app, store=url.replace("redis:6379", f"127.0.0.1:{redis.port}"))
+        token = re.search(r"lethe=([\w-]+)", str(r.get("/").all("Set-Cookie")))[1]
+        assert r.get("/", f"Cookie: lethe={token}\r\n").status == 200
+        assert "PHPSESSID=abc" in str(app.requests[-1].all("Cookie")) and "PHPSESSID" not in str(app.requests[0].all("Cookie"))
+        with pytest.raises(RedisError):
+            redis.call("GET", "x")
 
 
 def test_page_names_what_there_is():

@@ -34,6 +34,8 @@ capabilities: {drop: [ALL]}
   {{- end }}
   args: [run, -c, /etc/lethe/lethe.conf]
   env:
+    # The image's own is 127.0.0.1, and the environment counts more than the file.
+    - {name: LETHE_ADMIN, value: "0.0.0.0:9090"}
     - name: LETHE_STORE
       valueFrom: {secretKeyRef: {name: {{ .Values.secrets.store }}, key: url}}
     {{- range $name, $value := .Values.lethe.options }}
