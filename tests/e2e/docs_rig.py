@@ -19,6 +19,7 @@ class Block:
     def __init__(self, page, info, text, line):
         self.page, self.text, self.line = page, text, line
         words = info.split()
+        assert not words or "=" not in words[0], f"{page}:{line}: the first word behind a fence is the language"
         self.language = words[0] if words else ""
         self.words = {w.split("=", 1)[0]: w.split("=", 1)[-1] for w in words[1:]}
 

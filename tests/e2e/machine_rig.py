@@ -7,6 +7,7 @@ sees; nothing of this machine's services is started but what is asked for.
         a.run("systemctl start nginx")
 """
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ exec /lib/systemd/systemd --system --unit=basic.target --log-target=console --lo
 """
 
 
+@functools.lru_cache(None)
 def cannot():
     """Why there can be no machines here, or None."""
     if os.geteuid() != 0:
@@ -51,7 +53,12 @@ def cannot():
     for program in ("unshare", "nsenter", "ip", "curl"):
         if not shutil.which(program):
             return f"apt-get install {'iproute2' if program == 'ip' else program}"
-    return None
+    # A container's root may not: no mounts, no namespaces.
+    probe = subprocess.run(["unshare", "--pid", "--fork", "--mount", "--net", "--cgroup", "sh", "-ec",
+                            "mount -t tmpfs tmpfs /mnt; mkdir /mnt/u /mnt/w /mnt/r; mount -t cgroup2 cgroup2 /mnt/r; umount /mnt/r; "
+                            "mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r"],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return None if probe.returncode == 0 else f"this machine gives root no namespaces or mounts: {probe.stdout.decode().strip()}"
 
 
 class Machine:
