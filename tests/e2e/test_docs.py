@@ -136,7 +136,7 @@ def configurations():
         for text in docs_rig.indented(page):
             lines = [re.sub(r"^lethe:\s+", "", line) for line in text.splitlines()]
             groups = [line for line in lines if GROUP.match(line)]
-            if groups and all(line.rstrip().endswith("};") or "//" in line for line in groups):
+            if groups and all(line.rstrip().endswith("};") or "#" in line for line in groups):
                 yield f"{page}: {groups[0]}", "\n".join(groups)
 
 
@@ -150,7 +150,8 @@ def test_lethe_takes_every_configuration(where, text, tmp_path):
     text = re.sub(r'\bdir = "[^"]*"', f'dir = "{tmp_path}/sessions"', text)
     path = tmp_path / "lethe.conf"
     path.write_text(text)
-    flags = [] if "upstream =" in text else ["--upstream=127.0.0.1:3000", "--store=redis://127.0.0.1:6379/0"]
+    store = "sealed" if "revocations" in text else "redis://127.0.0.1:6379/0"  # where the page has the fragment
+    flags = [] if "upstream =" in text else ["--upstream=127.0.0.1:3000", f"--store={store}"]
     done = run_cli("check", "-c", path, *flags)
     assert done.returncode == 0, done.stderr
 
