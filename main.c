@@ -254,8 +254,33 @@ static int command_keygen(void) {
     return 0;
 }
 
+// The date is the release's, kept by hand.
+static void print_heading(const char *name, const char *section, const char *about) {
+    printf(".\\\" SPDX-License-Identifier: Apache-2.0\n.\\\" Printed by \"lethe reference --man %s\".\n", section);
+    printf(".TH %s %s 2026-11-25 \"lethe %s\" \"\"\n.SH NAME\n%s\n", name, section, LETHE_VERSION, about);
+}
+
+static void print_manual_of_options(void) {
+    print_heading("LETHE.CONF", "5", "lethe.conf \\- options of lethe");
+    puts(".SH DESCRIPTION");
+    lt_config_man(program.groups, program.n_groups, stdout);
+    puts(".SH SEE ALSO\n.BR lethe (8)");
+}
+
+static void print_manual_of_commands(void);
+
 static int command_reference(void) {
-    lt_config_reference(program.groups, program.n_groups, stdout);
+    if (program.n_flags == 2 && strcmp(program.flags[0], "--man") == 0 && strcmp(program.flags[1], "5") == 0) {
+        print_manual_of_options();
+    } else if (program.n_flags == 2 && strcmp(program.flags[0], "--man") == 0 && strcmp(program.flags[1], "8") == 0) {
+        print_manual_of_commands();
+    } else if (program.n_flags) {
+        fprintf(stderr,
+                "lethe: reference: write \"lethe reference\", or \"--man 5\" or \"--man 8\" for a manual page\n");
+        return EXIT_CONFIG;
+    } else {
+        lt_config_reference(program.groups, program.n_groups, stdout);
+    }
     return 0;
 }
 
@@ -279,11 +304,34 @@ static const struct command {
     {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
      command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
-    {"reference", "print the reference of all options (Markdown)", command_reference},
+    {"reference", "print the reference of all options (Markdown; --man 5 or --man 8: a manual page)", command_reference},
     {"version", "print the version", command_version},
     {"help", "print this", command_help},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_manual_of_commands(void) {
+    print_heading("LETHE", "8", "lethe \\- a sidecar that makes stateful web applications replicable");
+    puts(".SH SYNOPSIS\n.B lethe\n.I command\n[\n.B \\-c\n.I file\n] [\n.BI \\-\\- option= value\n\\&.\\|.\\|.\n]");
+    puts(
+        ".SH DESCRIPTION\nA reverse proxy beside each replica of a web application.\n"
+        "Sessions that the application keeps in cookies, files or memory are kept in a store that all replicas share.\n"
+        ".SH COMMANDS");
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        printf(".TP\n.B %s\n", commands[i].name);
+        for (const char *p = commands[i].summary; *p; p++)
+            fputs(*p == '-' ? "\\-" : (char[]){*p, '\0'}, stdout);
+        puts(".");
+    }
+    puts(".SH SIGNALS\n.TP\n.B SIGHUP\nReads the configuration anew; a bad one is reported and changes nothing.\n"
+         ".TP\n.BR SIGTERM , \" SIGINT\"\nDrains for at most\n.B timeouts.drain\nand ends; a second one ends at once.\n"
+         ".SH EXIT STATUS\n.TP\n0\nEnded as told.\n.TP\n1\nIt could not run, or\n.B doctor\nfound something.\n"
+         ".TP\n2\nThe configuration or the command line is wrong.\n"
+         ".SH ENVIRONMENT\nEach option has a variable: see\n.BR lethe.conf (5).\n"
+         ".BR NOTIFY_SOCKET ,\n.B WATCHDOG_USEC\nand\n.B WATCHDOG_PID\nare those of a service manager, as in\n.BR "
+         "sd_notify (3).\n"
+         ".SH SEE ALSO\n.BR lethe.conf (5)");
+}
 
 static int command_help(void) {
     puts("lethe: a sidecar that makes stateful web applications replicable\n\n"
