@@ -78,7 +78,9 @@ static void on_tick(struct lt_timer *t) {
         lt_timer_set(&x->worker->loop, &e->tick, e->every);
 }
 
-void lt_events_client_ended(struct lt_exchange *x) {
+void lt_events_client_data(struct lt_exchange *x) {
+    if (!x->client->ended)
+        return; // another request: it waits in the inbox
     x->keep = false;
     if (lt_stream_pending(&x->client->stream) == 0 && send_piece(x, true))
         lt_exchange_finish(x);

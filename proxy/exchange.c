@@ -155,8 +155,7 @@ void lt_exchange_client_data(struct lt_exchange *x) {
             lt_collect_pump(x);
         break;
     case LT_X_EVENTS:
-        if (x->client->ended)
-            lt_events_client_ended(x);
+        lt_events_client_data(x);
         break;
     default: // it waits in the inbox
         break;

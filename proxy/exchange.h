@@ -165,8 +165,8 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
 // reply.c: the head of an answer whose body follows in pieces. False: the client is gone, or no memory.
 bool lt_reply_open(struct lt_exchange *x, const char *type, enum lt_body_kind kind);
 
-// events.c: the client has ended its side; the exchange is over.
-void lt_events_client_ended(struct lt_exchange *x);
+// events.c: the client has sent something, or ended its side, which ends the stream; the exchange is over.
+void lt_events_client_data(struct lt_exchange *x);
 void lt_events_end(struct lt_exchange *x);
 
 // collect.c: what the client has sent goes into the module's buffer.

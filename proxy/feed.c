@@ -18,7 +18,8 @@ static bool take(const struct lt_report *r, enum lt_report_member m) {
     struct lt_buf now;
     lt_buf_init(&now, MEMBER_MAX);
     bool ok = lt_report_print(r, m, &now);
-    if (!ok || lt_span_eq(lt_buf_span(&now), lt_buf_span(&feed.members[m]))) {
+    struct lt_span old = lt_buf_span(&feed.members[m]), text = lt_buf_span(&now);
+    if (!ok || (old.p && text.p && lt_span_eq(text, old))) {
         lt_buf_fini(&now);
         return ok;
     }

@@ -15,9 +15,8 @@ bool lt_json_text(struct lt_buf *out, struct lt_span s) {
             *to++ = '\\';
             *to++ = (char)c;
         } else if (c < ' ' || c > '~' || c == '<') {
-            memcpy(to, "\\u00", 4);
-            to[4] = hex[c >> 4];
-            to[5] = hex[c & 15];
+            const char escaped[ESCAPED] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+            memcpy(to, escaped, ESCAPED);
             to += ESCAPED;
         } else {
             *to++ = (char)c;
