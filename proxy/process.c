@@ -19,9 +19,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000, BEAT_MS = 1000, UPGRADE_MS = 60 * 1000 };
+enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000, BEAT_MS = 1000, UPGRADE_MS = 60 * 1000, SIDES_SECONDS = 1 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -417,7 +418,14 @@ static void main_loop(int signals) {
 static void join_all(void) {
     for (unsigned i = 0; i < process.n; i++)
         pthread_join(process.workers[i].thread, NULL);
-    for (unsigned i = 0; i < process.n_sides; i++) { // the last requests may have asked them
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += SIDES_SECONDS;
+    for (unsigned i = 0; i < process.n_sides; i++) // the last requests may have asked them
+        lt_worker_close(&process.sides[i]);
+    for (unsigned i = 0; i < process.n_sides; i++) {
+        if (pthread_timedjoin_np(process.sides[i].thread, NULL, &limit) == 0)
+            continue;
         lt_worker_stop(&process.sides[i]);
         pthread_join(process.sides[i].thread, NULL);
     }

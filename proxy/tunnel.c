@@ -10,13 +10,13 @@ enum { GOODBYE_MS = 2000 };
 // One direction of a WebSocket: `told` means that our close frame went out there, behind which nothing may follow.
 struct way {
     struct lt_ws_frames frames;
+    bool last; // only the frame under way is to be passed on
     bool told;
 };
 
 struct lt_websocket {
     struct lt_exchange *x;
     struct way to_client, to_app;
-    bool leaving;
     struct lt_timer goodbye; // how long the two ends may take to say theirs
 };
 
@@ -73,10 +73,10 @@ static bool move(struct lt_inbox *in, struct lt_stream *from, bool *ended, struc
     struct lt_span data = lt_inbox_span(in);
     bool told = way && way->told;
     if (data.n && (told || lt_stream_pending(to) == 0)) {
-        if (!told && lt_stream_write(to, &data, 1) != LT_OK)
-            return false;
         if (way && !told)
-            lt_ws_pass(&way->frames, data);
+            data.n = way->last && lt_ws_is_between(&way->frames) ? 0 : lt_ws_pass(&way->frames, data, way->last);
+        if (!told && data.n && lt_stream_write(to, &data, 1) != LT_OK)
+            return false;
         lt_inbox_consume(in, data.n);
     }
     bool through = told || lt_stream_pending(to) == 0;
@@ -90,7 +90,7 @@ static void shut(struct lt_stream *to, struct lt_inbox *in) {
 }
 
 // Our close frame, once the direction stands between frames. False: the way out is broken.
-static bool tell(struct way *way, struct lt_stream *to, bool masked) {
+static bool tell(struct way *way, struct lt_inbox *in, struct lt_stream *to, bool masked) {
     unsigned char frame[LT_WS_GOING_AWAY_MAX], mask[4];
     if (way->told || way->frames.closed || !lt_ws_is_between(&way->frames))
         return true;
@@ -98,12 +98,15 @@ static bool tell(struct way *way, struct lt_stream *to, bool masked) {
         return false;
     struct lt_span text = lt_span((char *)frame, lt_ws_going_away(frame, masked ? mask : NULL));
     way->told = true;
+    lt_inbox_consume(in, lt_inbox_span(in).n);
     return lt_stream_write(to, &text, 1) == LT_OK;
 }
 
 static bool say_goodbye(struct lt_exchange *x) {
     struct lt_websocket *w = x->websocket;
-    bool ok = tell(&w->to_client, &x->client->stream, false) && tell(&w->to_app, &x->upstream->stream, true);
+    struct lt_client *c = x->client;
+    struct lt_upstream *u = x->upstream;
+    bool ok = tell(&w->to_client, &u->in, &c->stream, false) && tell(&w->to_app, &c->in, &u->stream, true);
     bool told = (w->to_client.told || w->to_client.frames.closed) && (w->to_app.told || w->to_app.frames.closed);
     if (ok && told && !lt_timer_is_set(&w->goodbye))
         lt_timer_set(&x->worker->loop, &w->goodbye, GOODBYE_MS);
@@ -112,7 +115,7 @@ static bool say_goodbye(struct lt_exchange *x) {
 
 void lt_tunnel_drain(struct lt_exchange *x) {
     if (x->websocket)
-        x->websocket->leaving = true;
+        x->websocket->to_app.last = x->websocket->to_client.last = true;
     lt_tunnel_move(x);
 }
 
@@ -137,7 +140,7 @@ void lt_tunnel_move(struct lt_exchange *x) {
         lt_exchange_client_gone(x);
         return;
     }
-    if (w && w->leaving && !say_goodbye(x)) {
+    if (w && w->to_app.last && !say_goodbye(x)) {
         lt_exchange_finish(x);
         return;
     }

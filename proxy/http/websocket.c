@@ -23,7 +23,8 @@ static void head_done(struct lt_ws_frames *f) {
     f->n = 0;
 }
 
-void lt_ws_pass(struct lt_ws_frames *f, struct lt_span data) {
+size_t lt_ws_pass(struct lt_ws_frames *f, struct lt_span data, bool one) {
+    size_t all = data.n;
     while (data.n && !f->lost) {
         size_t step = 1;
         if (f->left) {
@@ -35,7 +36,10 @@ void lt_ws_pass(struct lt_ws_frames *f, struct lt_span data) {
                 head_done(f);
         }
         data = lt_span(data.p + step, data.n - step);
+        if (one && lt_ws_is_between(f))
+            return all - data.n;
     }
+    return all;
 }
 
 bool lt_ws_is_between(const struct lt_ws_frames *f) {

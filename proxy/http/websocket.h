@@ -17,8 +17,8 @@ struct lt_ws_frames {
     bool closed;     // a close frame has begun: no other may follow it
 };
 
-// These bytes went by.
-void lt_ws_pass(struct lt_ws_frames *f, struct lt_span data);
+// These bytes go by: all of them, or (`one`) those up to the end of the frame that they are in. Returns how many.
+size_t lt_ws_pass(struct lt_ws_frames *f, struct lt_span data, bool one);
 
 // May a frame of our own go here?
 bool lt_ws_is_between(const struct lt_ws_frames *f);

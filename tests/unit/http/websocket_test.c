@@ -15,32 +15,35 @@ static const unsigned char empty[] = {0x8a, 0x00};
 static const unsigned char medium_head[] = {0x02, 126, 0x01, 0x00};
 static const unsigned char large_head[] = {0x80, 127, 0, 0, 0, 0, 0, 1, 0, 0};
 
-static size_t build(char *out, size_t ends[6]) {
-    size_t n = 0, e = 0;
-#define FRAME(bytes, payload)                                                                                          \
-    do {                                                                                                               \
-        memcpy(out + n, bytes, sizeof(bytes));                                                                         \
-        memset(out + n + sizeof(bytes), 0x88, payload);                                                                \
-        n += sizeof(bytes) + (payload);                                                                                \
-        ends[e++] = n;                                                                                                 \
-    } while (0)
-    FRAME(hello, 0);
-    FRAME(masked, 0);
-    FRAME(masked_empty, 0);
-    FRAME(medium_head, 256);
-    FRAME(empty, 0);
-    FRAME(large_head, 65536);
-    return n;
+static char bytes[70000];
+static size_t ends[6], n_bytes;
+
+static void frame(unsigned i, const unsigned char *head, size_t size, size_t payload) {
+    memcpy(bytes + n_bytes, head, size);
+    for (size_t k = 0; k < payload; k++)
+        bytes[n_bytes + size + k] = (char)0x88; // would be a close frame where a header is expected
+    n_bytes += size + payload;
+    ends[i] = n_bytes;
+}
+
+static void build(void) {
+    n_bytes = 0;
+    frame(0, hello, sizeof hello, 0);
+    frame(1, masked, sizeof masked, 0);
+    frame(2, masked_empty, sizeof masked_empty, 0);
+    frame(3, medium_head, sizeof medium_head, 256);
+    frame(4, empty, sizeof empty, 0);
+    frame(5, large_head, sizeof large_head, 65536);
 }
 
 static void pass_in(size_t step) {
-    static char bytes[70000];
-    size_t ends[6], n = build(bytes, ends), at = 0, next = 0;
+    size_t at = 0, next = 0;
     struct lt_ws_frames f = {0};
+    build();
     cr_assert(lt_ws_is_between(&f));
-    while (at < n) {
-        size_t piece = step < n - at ? step : n - at;
-        lt_ws_pass(&f, lt_span(bytes + at, piece));
+    while (at < n_bytes) {
+        size_t piece = step < n_bytes - at ? step : n_bytes - at;
+        lt_ws_pass(&f, lt_span(bytes + at, piece), false);
         at += piece;
         while (next < 6 && ends[next] < at)
             next++;
@@ -55,21 +58,32 @@ Test(websocket, knows_where_frames_end) {
     pass_in(70000);
 }
 
+Test(websocket, stops_behind_a_frame) {
+    build();
+    size_t at = 3;
+    struct lt_ws_frames f = {0};
+    cr_assert_eq(lt_ws_pass(&f, lt_span(bytes, at), true), at);
+    for (unsigned i = 0; i < 6; i++) {
+        at += lt_ws_pass(&f, lt_span(bytes + at, n_bytes - at), true);
+        cr_assert_eq(at, ends[i]);
+    }
+}
+
 Test(websocket, sees_a_close_frame) {
     struct lt_ws_frames f = {0};
     unsigned char own[LT_WS_GOING_AWAY_MAX];
     size_t n = lt_ws_going_away(own, NULL);
     for (size_t i = 0; i < n; i++)
-        lt_ws_pass(&f, lt_span((char *)own + i, 1));
+        lt_ws_pass(&f, lt_span((char *)own + i, 1), false);
     cr_assert(f.closed && lt_ws_is_between(&f));
 }
 
 Test(websocket, gives_up_on_what_is_no_length) {
     static const unsigned char bad[] = {0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0};
     struct lt_ws_frames f = {0};
-    lt_ws_pass(&f, lt_span((const char *)bad, sizeof bad));
+    lt_ws_pass(&f, lt_span((const char *)bad, sizeof bad), false);
     cr_assert(f.lost && !lt_ws_is_between(&f));
-    lt_ws_pass(&f, lt_span("anything", 8));
+    lt_ws_pass(&f, lt_span("anything", 8), false);
     cr_assert(!lt_ws_is_between(&f));
 }
 
