@@ -165,7 +165,8 @@ static enum lt_verdict on_request(struct lt_call *c) {
 
 const struct lt_module lt_module_admin = {
     .name = "admin",
-    .summary = "answers the page, /report, /events, /metrics and /doctor on the admin listener, and POST to /reload, /drain, /quit and /upgrade",
+    .summary = "answers the page, /report, /events, /metrics and /doctor on the admin listener, and POST to /reload, "
+               "/drain, /quit and /upgrade",
     .phase = LT_PHASE_GATE,
     .state_size = sizeof(struct admin_call),
     .enabled = never,

@@ -104,7 +104,8 @@ static bool fetch(enum lt_ask what, const struct lt_address *a, struct lt_buf *a
     struct timeval limit = {.tv_sec = CONTROL_SECONDS};
     int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char ask[96];
-    int size = snprintf(ask, sizeof ask, "POST /%s HTTP/1.0\r\nHost: lethe\r\nContent-Length: 0\r\n\r\n", lt_ask_names[what]);
+    int size =
+        snprintf(ask, sizeof ask, "POST /%s HTTP/1.0\r\nHost: lethe\r\nContent-Length: 0\r\n\r\n", lt_ask_names[what]);
     if (fd < 0)
         return false;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -139,7 +140,8 @@ int lt_control_command(enum lt_ask what, struct lt_span address) {
     if (!lt_address_parse(address, &a))
         return fail(what, address, address.n ? "no address of this machine" : "the option \"admin\" is empty");
     lt_buf_init(&answer, 1 << 20);
-    int code = fetch(what, &a, &answer) ? print(what, address, lt_buf_span(&answer)) : fail(what, address, strerror(errno));
+    int code =
+        fetch(what, &a, &answer) ? print(what, address, lt_buf_span(&answer)) : fail(what, address, strerror(errno));
     lt_buf_fini(&answer);
     return code;
 }

@@ -38,10 +38,10 @@ static struct {
     int64_t began;   // lt_clock_mono()
     char keys[4096]; // the option as it stands now
     uint64_t keys_stamp;
-    atomic_uint serial;           // of the last configuration that was handed out
-    int upgrade;                  // the new process says how it goes; -1: none is starting
-    int64_t upgrade_limit;        // until when it may take
-    bool stopped;                 // a signal to end has come
+    atomic_uint serial;    // of the last configuration that was handed out
+    int upgrade;           // the new process says how it goes; -1: none is starting
+    int64_t upgrade_limit; // until when it may take
+    bool stopped;          // a signal to end has come
     lt_reload_fn *reload;
     int64_t watchdog, next_sign; // ms: every how often the service manager wants a sign of life, and when
 } process;
@@ -153,7 +153,8 @@ static bool open_listener(const struct place *p) {
     bool local = bound.u.sa.sa_family == AF_UNIX;
     snprintf(name, sizeof name, LT_INHERIT_OWN "%s", p->option);
     for (unsigned i = 0; i < p->n; i++) // all of a unix listener are one socket
-        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header) || ((!local || i == 0) && !lt_upgrade_offer(fds[i], name)))
+        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header) ||
+            ((!local || i == 0) && !lt_upgrade_offer(fds[i], name)))
             return false;
     will_remove(p->address);
     return say_where(p, fds[0]);

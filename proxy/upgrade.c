@@ -126,7 +126,8 @@ int lt_upgrade_begin(char *why, size_t size) {
     int ends[2];
     struct package p;
     if (getpid() == 1) {
-        snprintf(why, size, "this is a container's first process, with which the container ends; start another container");
+        snprintf(why, size,
+                 "this is a container's first process, with which the container ends; start another container");
         return -1;
     }
     if (upgrade.ready >= 0) {

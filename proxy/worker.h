@@ -78,7 +78,7 @@ struct lt_worker {
     unsigned n_clients;
     unsigned users; // references to generations beyond the worker's own
     struct lt_list listeners;
-    unsigned n_events; // streams of events under way
+    unsigned n_events;            // streams of events under way
     bool draining;                // every answer says Connection: close
     bool closing;                 // the listeners are closed, idle connections end
     _Atomic int64_t last_request; // lt_clock_mono() of the last one that went to the application; kept only while draining
