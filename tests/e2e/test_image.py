@@ -163,7 +163,7 @@ def quick_start():
     with open(os.path.join(ROOT, "docs/quickstart/compose.md"), encoding="utf-8") as f:
         text = f.read()
     heading, blocks = None, []
-    for m in re.finditer(r"^## ([^\n]*)$|^```sh\n(.*?)^```$", text, re.M | re.S):
+    for m in re.finditer(r"^## ([^\n]*)$|^```sh[^\n]*\n(.*?)^```$", text, re.M | re.S):
         if m[1]:
             heading = m[1]
         else:
