@@ -149,7 +149,7 @@ def test_lethe_takes_every_configuration(where, text, tmp_path):
     (tmp_path / "sessions").mkdir()
     text = re.sub(r'\bdir = "[^"]*"', f'dir = "{tmp_path}/sessions"', text)
     path = tmp_path / "lethe.conf"
-    path.write_text(text)
+    path.write_text(text + "\n")  # a comment that ends with the file is none to libconfig
     store = "sealed" if "revocations" in text else "redis://127.0.0.1:6379/0"  # where the page has the fragment
     flags = [] if "upstream =" in text else ["--upstream=127.0.0.1:3000", f"--store={store}"]
     done = run_cli("check", "-c", path, *flags)
