@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include "exchange.h"
+#include "h2.h"
 #include "process.h"
 #include "proxy_header.h"
 
@@ -35,17 +36,23 @@ static void free_now(struct lt_task *t) {
 static void close_client(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
+    bool is_stream = c->stream.virtual != NULL;
     set_state(c, LT_CLIENT_CLOSED);
+    if (c->h2)
+        lt_h2_free(c->h2);
+    c->h2 = NULL;
     lt_stream_close(&c->stream);
     lt_inbox_fini(&c->in);
     lt_timer_clear(&c->worker->loop, &c->timer);
     lt_task_cancel(&c->later);
     lt_list_remove(&c->node);
-    c->worker->n_clients--;
-    if (c->worker->role == LT_ROLE_PROXY)
-        lt_process_connections(-1);
-    lt_worker_count(c->worker, LT_M_CLIENTS, -1);
-    lt_worker_check_drained(c->worker);
+    if (!is_stream) {
+        c->worker->n_clients--;
+        if (c->worker->role == LT_ROLE_PROXY)
+            lt_process_connections(-1);
+        lt_worker_count(c->worker, LT_M_CLIENTS, -1);
+        lt_worker_check_drained(c->worker);
+    }
     lt_task_init(&c->later, free_now);
     lt_loop_defer(&c->worker->loop, &c->later);
 }
@@ -54,7 +61,8 @@ void lt_client_abort(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (!c->stream.virtual)
+        setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     close_client(c);
 }
 
@@ -120,6 +128,27 @@ static void read_proxy_header(struct lt_client *c) {
         parse(c);
 }
 
+// The preface of HTTP/2 with prior knowledge (RFC 9113 section 3.3), as far as it has come. `PRI` is no method of anything else.
+static bool may_be_h2(struct lt_client *c) {
+    static const struct lt_span preface = {LT_H2_PREFACE, sizeof LT_H2_PREFACE - 1};
+    struct lt_span data = lt_inbox_span(&c->in);
+    size_t n = data.n < preface.n ? data.n : preface.n;
+    return !c->used && c->worker->role == LT_ROLE_PROXY && !c->stream.virtual && conf(c)->top->http2 &&
+           memcmp(data.p, preface.p, n) == 0;
+}
+
+static void begin_h2(struct lt_client *c) {
+    if (lt_inbox_span(&c->in).n < sizeof LT_H2_PREFACE - 1) {
+        lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->head);
+        return;
+    }
+    set_state(c, LT_CLIENT_H2);
+    c->used = true;
+    c->h2 = lt_h2_new(c);
+    if (!c->h2)
+        lt_client_abort(c);
+}
+
 static void dispatch(struct lt_client *c) {
     switch (c->state) {
     case LT_CLIENT_PROXY:
@@ -129,6 +158,8 @@ static void dispatch(struct lt_client *c) {
         if (lt_stream_pending(&c->stream))
             lt_stream_want_read(&c->stream,
                                 false); // who does not read his answers gets no more of them: on_drained goes on
+        else if (may_be_h2(c))
+            begin_h2(c);
         else
             parse(c);
         break;
@@ -139,6 +170,7 @@ static void dispatch(struct lt_client *c) {
     case LT_CLIENT_TUNNEL:
         lt_exchange_client_data(c->x);
         break;
+    case LT_CLIENT_H2:
     case LT_CLIENT_LINGER:
     case LT_CLIENT_CLOSED:
         break;
@@ -186,6 +218,10 @@ static void on_readable(struct lt_stream *s) {
         discard(c);
         return;
     }
+    if (c->state == LT_CLIENT_H2) {
+        lt_h2_readable(c->h2);
+        return;
+    }
     enum lt_err e =
         c->state == LT_CLIENT_EXCHANGE ? lt_relay_receive_request(c->x, &got) : lt_inbox_read(&c->in, s, &got);
     if (e == LT_OK && got)
@@ -208,7 +244,9 @@ static void on_next(struct lt_task *t) {
 
 static void on_drained(struct lt_stream *s) {
     struct lt_client *c = of_stream(s);
-    if (c->x) {
+    if (c->h2) {
+        lt_h2_drained(c->h2);
+    } else if (c->x) {
         lt_exchange_client_drained(c->x);
     } else if (c->state == LT_CLIENT_LINGER) {
         begin_linger(c);
@@ -223,7 +261,23 @@ static void on_broken(struct lt_stream *s, enum lt_err e) {
     peer_gone(of_stream(s));
 }
 
+void lt_client_end(struct lt_client *c, bool politely) {
+    if (c->h2)
+        lt_h2_free(c->h2);
+    c->h2 = NULL;
+    if (politely && !c->ended)
+        begin_linger(c);
+    else
+        close_client(c);
+}
+
 void lt_client_exchange_done(struct lt_client *c, bool keep) {
+    if (c->stream.virtual) { // each stream carries one request
+        c->x = NULL;
+        lt_h2_finish(c);
+        close_client(c);
+        return;
+    }
     c->used = true;
     c->x = NULL;
     lt_inbox_release(&c->in);
@@ -249,6 +303,8 @@ static void on_timer(struct lt_timer *t) {
     struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
     if (c->state == LT_CLIENT_HEAD)
         lt_exchange_head_timeout(c->x);
+    else if (c->h2)
+        lt_h2_timeout(c->h2);
     else if (lt_stream_pending(&c->stream) && lt_stream_still_takes(&c->stream))
         lt_timer_set(&c->worker->loop, t, conf(c)->timeouts->upstream);
     else if (c->x)
@@ -265,6 +321,10 @@ void lt_client_close(struct lt_client *c) {
 }
 
 void lt_client_drain(struct lt_client *c) {
+    if (c->h2) {
+        lt_h2_drain(c->h2);
+        return;
+    }
     if (c->state == LT_CLIENT_IDLE && c->stream.reading)
         on_readable(&c->stream); // a request may stand in the socket
     if (c->state != LT_CLIENT_IDLE || lt_inbox_span(&c->in).n || lt_stream_pending(&c->stream))
@@ -295,4 +355,20 @@ void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_he
     set_state(c, proxy_header ? LT_CLIENT_PROXY : LT_CLIENT_IDLE);
     lt_timer_set(&w->loop, &c->timer, proxy_header ? conf(c)->timeouts->head : conf(c)->timeouts->idle);
     lt_stream_want_read(&c->stream, true);
+}
+
+struct lt_client *lt_client_new_virtual(struct lt_worker *w, struct lt_virtual *v, const struct lt_client *connection) {
+    struct lt_client *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->worker = w;
+    c->peer = connection->peer;
+    lt_stream_open_virtual(&c->stream, &w->loop, v, &stream_ops, 4 * w->blocks.size);
+    lt_inbox_init(&c->in, &w->blocks);
+    lt_timer_init(&c->timer, on_timer);
+    lt_task_init(&c->later, on_next);
+    lt_list_init(&c->node);
+    set_state(c, LT_CLIENT_IDLE);
+    lt_stream_want_read(&c->stream, true);
+    return c;
 }

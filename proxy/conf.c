@@ -70,6 +70,12 @@ static const struct lt_option top_options[] = {
      .offset = AT(lt_top_conf, proxy_protocol),
      .fallback = "false",
      .doc = "Every connection begins with a PROXY protocol header, version 1 or 2, that names the client."},
+    {.name = "http2",
+     .type = LT_OPT_BOOL,
+     .offset = AT(lt_top_conf, http2),
+     .fallback = "true",
+     .doc = "Clients may speak HTTP/2: with TLS by ALPN, in clear text with prior knowledge. The application is spoken to "
+            "in HTTP/1.1."},
     {.name = "trusted_proxies",
      .type = LT_OPT_LIST,
      .offset = AT(lt_top_conf, trusted_proxies),

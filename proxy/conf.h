@@ -9,7 +9,7 @@ struct lt_top_conf {
     struct lt_option_list listen;
     struct lt_span upstream, admin, store, keys;
     int64_t workers;
-    bool proxy_protocol;
+    bool proxy_protocol, http2;
     struct lt_option_list trusted_proxies;
 };
 

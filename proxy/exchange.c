@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include "base/clock.h"
+#include "h2.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -102,6 +103,8 @@ static void head_done(struct lt_exchange *x) {
         reject(x, 405, LT_REJECT_METHOD, "method");
         return;
     }
+    if (c->stream.virtual && x->request_framing.kind == LT_BODY_NONE && lt_h2_has_body(c) && !x->request_framing.upgrade)
+        x->request_framing.kind = LT_BODY_CLOSE; // it ends with the stream
     x->keep = x->request_framing.keep_alive;
     lt_body_init(&x->request_body, &x->request_framing, &x->arena);
     lt_timer_clear(&x->worker->loop, &c->timer);
@@ -287,6 +290,8 @@ static bool interim(struct lt_exchange *x) {
     bool ok = true;
     if (x->client && x->request.minor >= 1) {
         struct lt_buf *out = &x->worker->scratch;
+        if (x->client->stream.virtual)
+            return lt_h2_interim(x->client, &x->response) && (lt_inbox_consume(&u->in, x->response.size), true);
         ok = lt_h1_write_response(out, &x->response, &how);
         struct lt_span text = lt_buf_span(out);
         ok = ok && lt_stream_write(&x->client->stream, &text, 1) == LT_OK;

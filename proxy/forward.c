@@ -81,7 +81,8 @@ bool lt_forward_request(struct lt_exchange *x) {
         ok = ok && set(h, LT_HDR_X_FORWARDED_HOST, x->request.host.n ? x->request.host : LT_S(""));
     struct lt_span element = forwarded_element(x, peer, proto);
     ok = ok && element.p && append(x, h, LT_HDR_FORWARDED, element, x->trusted);
-    ok = ok && append(x, h, LT_HDR_VIA, LT_S("1.1 lethe"), true);
+    bool is_h2 = x->client && x->client->stream.virtual;
+    ok = ok && append(x, h, LT_HDR_VIA, is_h2 ? LT_S("2.0 lethe") : LT_S("1.1 lethe"), true);
     ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id);
     if (x->request_framing.expect_continue)
         ok = ok && lt_headers_add_id(h, LT_HDR_EXPECT, LT_S("100-continue"));

@@ -63,6 +63,7 @@ const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT] = {
     [LT_M_REJECTS + LT_REJECT_HEAD_TIMEOUT] = REJECTS("head-timeout"),
     [LT_M_REJECTS + LT_REJECT_CONNECTIONS] = REJECTS("connections"),
     [LT_M_REJECTS + LT_REJECT_PROXY_HEADER] = REJECTS("proxy-header"),
+    [LT_M_REJECTS + LT_REJECT_FLOOD] = REJECTS("flood"),
 };
 
 struct lt_snapshot *lt_snapshot_ref(struct lt_snapshot *s) {

@@ -38,6 +38,12 @@ void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const str
 }
 
 // False: no memory.
+void lt_stream_open_virtual(struct lt_stream *s, struct lt_loop *loop, struct lt_virtual *v,
+                            const struct lt_stream_ops *ops, size_t out_max) {
+    *s = (struct lt_stream){.loop = loop, .ops = ops, .fd = -1, .virtual = v};
+    lt_buf_init(&s->out, out_max);
+}
+
 static bool make_behind(struct lt_stream *s) {
     if (s->behind)
         return true;
@@ -64,9 +70,14 @@ static bool want_write(struct lt_stream *s, bool want) {
 }
 
 void lt_stream_want_read(struct lt_stream *s, bool want) {
-    if (s->reading == want || s->fd < 0)
+    if (s->reading == want || (s->fd < 0 && !s->virtual))
         return;
     s->reading = want;
+    if (UNLIKELY(s->virtual != NULL)) {
+        if (want)
+            s->virtual->ops->changed(s);
+        return;
+    }
     if (want)
         event_add(&s->read_event, NULL);
     else
@@ -75,7 +86,16 @@ void lt_stream_want_read(struct lt_stream *s, bool want) {
         lt_loop_defer(s->loop, &s->secure->again);
 }
 
+static void close_virtual(struct lt_stream *s) {
+    s->reading = false;
+    s->virtual->ops->closed(s);
+    s->virtual = NULL;
+    lt_buf_fini(&s->out);
+}
+
 void lt_stream_close(struct lt_stream *s) {
+    if (UNLIKELY(s->virtual != NULL))
+        close_virtual(s);
     if (s->fd < 0)
         return;
     lt_stream_want_read(s, false);
@@ -107,6 +127,8 @@ enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t 
     *got = 0;
     if (UNLIKELY(s->secure != NULL))
         return read_secure(s, into, size, got);
+    if (UNLIKELY(s->virtual != NULL))
+        return s->virtual->ops->read(s, into, size, got);
     do
         n = recv(s->fd, into, size, 0);
     while (n < 0 && errno == EINTR);
@@ -132,7 +154,7 @@ static enum lt_err flush_secure(struct lt_stream *s) {
         enum lt_err e = lt_tls_write(s->secure->tls, lt_buf_span(&s->out), &sent);
         if (e != LT_OK)
             return e;
-        s->sent += sent;
+        s->sent += (uint32_t)sent;
         lt_buf_consume(&s->out, sent);
     }
     if (s->out.len == 0)
@@ -152,7 +174,7 @@ static enum lt_err flush_pipe(struct lt_stream *s) {
         if (n < 0)
             return errno == EAGAIN ? LT_OK : lt_err_errno(errno);
         p->held -= (size_t)n;
-        s->sent += (uint64_t)n;
+        s->sent += (uint32_t)n;
     }
     s->behind->pipe = NULL;
     lt_pipe_give(s->loop, p);
@@ -198,7 +220,7 @@ static enum lt_err flush(struct lt_stream *s) {
             continue;
         if (n < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
-        s->sent += (uint64_t)n;
+        s->sent += (uint32_t)n;
         lt_buf_consume(&s->out, (size_t)n);
     }
     lt_buf_fini(&s->out); // given back: a connection that idles holds no buffer
@@ -240,6 +262,15 @@ static void on_again(struct lt_task *t) {
     struct lt_stream *s = LT_ENTRY(t, struct lt_secure, again)->stream;
     if (s->reading)
         s->ops->readable(s);
+}
+
+static enum lt_err write_virtual(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        if (!lt_buf_append(&s->out, pieces[i]))
+            return LT_ERR_LIMIT;
+    if (!s->corked)
+        s->virtual->ops->changed(s);
+    return LT_OK;
 }
 
 // Keeps what of the pieces is behind the first `sent` bytes.
@@ -285,6 +316,8 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
     size_t total = 0;
     if (UNLIKELY(s->secure != NULL))
         return write_secure(s, pieces, n);
+    if (UNLIKELY(s->virtual != NULL))
+        return write_virtual(s, pieces, n);
     if (lt_stream_pending(s) || s->corked)
         return keep(s, pieces, n, 0);
     for (unsigned i = 0; i < n; i++)
@@ -300,15 +333,15 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
             return lt_err_errno(errno);
         sent = 0;
     }
-    s->sent += (uint64_t)sent;
+    s->sent += (uint32_t)sent;
     return (size_t)sent == total ? LT_OK : keep(s, pieces, n, (size_t)sent);
 }
 
 bool lt_stream_still_takes(struct lt_stream *s) {
     int unsent = 0;
-    if (ioctl(s->fd, SIOCOUTQ, &unsent) != 0)
+    if (!s->virtual && ioctl(s->fd, SIOCOUTQ, &unsent) != 0)
         return false;
-    uint64_t taken = s->sent - (uint64_t)unsent;
+    uint32_t taken = s->sent - (uint32_t)unsent;
     bool moved = taken != s->taken;
     s->taken = taken;
     return moved;
@@ -316,6 +349,10 @@ bool lt_stream_still_takes(struct lt_stream *s) {
 
 enum lt_err lt_stream_uncork(struct lt_stream *s) {
     s->corked = false;
+    if (UNLIKELY(s->virtual != NULL)) {
+        s->virtual->ops->changed(s);
+        return LT_OK;
+    }
     if (s->writing)
         return LT_OK; // on its way already
     enum lt_err e = flush(s);
@@ -325,6 +362,8 @@ enum lt_err lt_stream_uncork(struct lt_stream *s) {
 }
 
 void lt_stream_shutdown(struct lt_stream *s) {
+    if (UNLIKELY(s->virtual != NULL))
+        return;
     if (UNLIKELY(s->secure != NULL))
         lt_tls_shutdown(s->secure->tls);
     shutdown(s->fd, SHUT_WR);

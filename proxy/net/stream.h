@@ -15,6 +15,16 @@
 struct lt_stream;
 struct lt_secure; // what a stream with TLS has beside
 
+// A stream that is no socket: an HTTP/2 stream, for one. What is written to it collects in `out`; all of these are called by stream.c.
+struct lt_virtual_ops {
+    enum lt_err (*read)(struct lt_stream *s, void *into, size_t size, size_t *got); // as lt_stream_read()
+    void (*changed)(struct lt_stream *s); // something was written or uncorked, or reading is wanted
+    void (*closed)(struct lt_stream *s);
+};
+struct lt_virtual {
+    const struct lt_virtual_ops *ops;
+};
+
 // What a stream has beside that could not send all at once.
 struct lt_behind {
     struct event write_event;
@@ -37,16 +47,21 @@ struct lt_stream {
     bool reading, writing; // events registered
     bool corked;           // writes are only collected
     struct event read_event;
-    struct lt_behind *behind; // made when the first write cannot be finished at once
-    struct lt_buf out;        // what the kernel has not taken yet
-    uint64_t sent;            // bytes that it has taken
-    uint64_t taken;           // bytes that the peer had acknowledged at the last lt_stream_still_takes()
-    struct lt_secure *secure; // NULL: plain
+    struct lt_behind *behind;   // made when the first write cannot be finished at once
+    struct lt_buf out;          // what the kernel has not taken yet
+    uint32_t sent;              // bytes that it has taken; they may wrap round
+    uint32_t taken;             // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_virtual *virtual; // NULL: a socket
+    struct lt_secure *secure;   // NULL: plain
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
 // `out_max`: the most bytes that may wait to be sent.
 void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const struct lt_stream_ops *ops, size_t out_max);
+
+// The same for one that is no socket. Nothing of it may be spliced.
+void lt_stream_open_virtual(struct lt_stream *s, struct lt_loop *loop, struct lt_virtual *v,
+                            const struct lt_stream_ops *ops, size_t out_max);
 
 // Drops what was not sent and closes the socket. May be called from any of the ops. A second call does nothing.
 void lt_stream_close(struct lt_stream *s);
