@@ -121,8 +121,6 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     case NGHTTP2_SETTINGS:
     case NGHTTP2_PRIORITY:
         return frame->hd.flags & NGHTTP2_FLAG_ACK || charge(h) ? 0 : too_much(h);
-    case NGHTTP2_WINDOW_UPDATE: // one opens the way for an answer; many small ones are a flood
-        return frame->window_update.window_size_increment > 1024 || charge(h) ? 0 : too_much(h);
     default:
         return 0;
     }
@@ -147,12 +145,17 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-// A frame of ours that ends a stream because of an error of its sender's costs us too.
+// A stream that we end because of an error of its sender's costs us, too. And where the answer is whole while the request still comes, the rest of that
+// is not wanted (RFC 9113 section 8.1).
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     struct lt_h2 *h = user;
-    (void)session;
-    if (frame->hd.type == NGHTTP2_RST_STREAM && !charge(h))
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR && !charge(h))
         h->failed = true;
+    bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+                frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    struct lt_h2_stream *s = ends ? stream_of(session, frame->hd.stream_id) : NULL;
+    if (s && s->finished && !s->client && !s->ended)
+        return reset(session, s->id, NGHTTP2_NO_ERROR);
     return 0;
 }
 

@@ -9,8 +9,9 @@
 
 static enum lt_err read_in(struct lt_stream *v, void *into, size_t size, size_t *got);
 static void written(struct lt_stream *v);
+static void shut(struct lt_stream *v);
 static void closed(struct lt_stream *v);
-static const struct lt_virtual_ops ops = {read_in, written, closed};
+static const struct lt_virtual_ops ops = {read_in, written, shut, closed};
 
 static struct lt_h2_stream *of(const struct lt_client *c) {
     return LT_ENTRY(c->stream.virtual, struct lt_h2_stream, virtual);
@@ -143,9 +144,9 @@ static void join_hosts(struct lt_h2_stream *s) {
     }
 }
 
-static bool refuse(struct lt_h2_stream *s, const char *status) {
+static bool refuse(struct lt_h2_stream *s, const char *status, unsigned reason) {
     const nghttp2_nv nv = {(uint8_t *)(uintptr_t) ":status", (uint8_t *)(uintptr_t)status, 7, 3, 0};
-    lt_worker_count(worker(s), LT_M_REJECTS + LT_H1_TOO_LARGE, 1);
+    lt_worker_count(worker(s), LT_M_REJECTS + reason, 1);
     s->begun = true;
     return nghttp2_submit_response(s->h2->session, s->id, &nv, 1, NULL) == 0;
 }
@@ -153,9 +154,11 @@ static bool refuse(struct lt_h2_stream *s, const char *status) {
 bool lt_h2_stream_begin(struct lt_h2_stream *s) {
     struct lt_span *all[] = {&s->method, &s->scheme, &s->authority, &s->path, &s->protocol};
     if (s->too_large)
-        return refuse(s, "431");
+        return refuse(s, "431", LT_H1_TOO_LARGE);
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         settle(s, all[i]);
+    if (s->protocol.p && !lt_span_eq(s->protocol, LT_S("websocket")))
+        return refuse(s, "501", LT_REJECT_METHOD); // RFC 8441 section 5.2
     join_hosts(s);
     if (!s->method.p || !write_head(s))
         return false;
@@ -226,6 +229,13 @@ static enum lt_err read_in(struct lt_stream *v, void *into, size_t size, size_t 
 // Something was written, uncorked, or is to be read: looked at when the exchange has returned.
 static void written(struct lt_stream *v) {
     tell_soon(LT_ENTRY(v->virtual, struct lt_h2_stream, virtual));
+}
+
+// A tunnel's other end has said all; this one may go on.
+static void shut(struct lt_stream *v) {
+    struct lt_h2_stream *s = LT_ENTRY(v->virtual, struct lt_h2_stream, virtual);
+    s->finished = true;
+    tell_soon(s);
 }
 
 static void drop_fields(struct lt_h2_fields **f) {
@@ -421,9 +431,6 @@ static void send_on(struct lt_h2_stream *s) {
         nghttp2_submit_trailer(s->h2->session, s->id, s->trailers->nv, s->trailers->n);
         drop_fields(&s->trailers);
     }
-    // All is said, and the rest of the request is not wanted (RFC 9113 section 8.1).
-    if (s->finished && !s->ended && out_of(s)->len == 0 && !s->trailers)
-        nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
     lt_h2_flush_soon(s->h2);
 }
 

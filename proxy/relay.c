@@ -42,7 +42,7 @@ static enum lt_body_kind request_out(const struct lt_exchange *x) {
 // The request's head into scratch. The slices of `g` live until the next lt_gather_send.
 static bool gather_request_head(struct lt_exchange *x, struct lt_gather *g) {
     const struct lt_framing *f = &x->request_framing;
-    struct lt_h1_out how = {.kind = request_out(x), .length = f->length};
+    struct lt_h1_out how = {.kind = request_out(x), .length = f->length, .trailers = f->trailers};
     if (f->upgrade)
         how.upgrade = f->upgrade_protocol;
     if (!lt_h1_write_request(&x->worker->scratch, &x->request, &how))

@@ -362,8 +362,10 @@ enum lt_err lt_stream_uncork(struct lt_stream *s) {
 }
 
 void lt_stream_shutdown(struct lt_stream *s) {
-    if (UNLIKELY(s->virtual != NULL))
+    if (UNLIKELY(s->virtual != NULL)) {
+        s->virtual->ops->shutdown(s);
         return;
+    }
     if (UNLIKELY(s->secure != NULL))
         lt_tls_shutdown(s->secure->tls);
     shutdown(s->fd, SHUT_WR);

@@ -18,7 +18,8 @@ struct lt_secure; // what a stream with TLS has beside
 // A stream that is no socket: an HTTP/2 stream, for one. What is written to it collects in `out`; all of these are called by stream.c.
 struct lt_virtual_ops {
     enum lt_err (*read)(struct lt_stream *s, void *into, size_t size, size_t *got); // as lt_stream_read()
-    void (*changed)(struct lt_stream *s); // something was written or uncorked, or reading is wanted
+    void (*changed)(struct lt_stream *s);  // something was written or uncorked, or reading is wanted
+    void (*shutdown)(struct lt_stream *s); // nothing more will be written
     void (*closed)(struct lt_stream *s);
 };
 struct lt_virtual {
