@@ -7,6 +7,7 @@
 #include "doctor.h"
 #include "modules/modules.h"
 #include "modules/session/command.h"
+#include "probe.h"
 #include "process.h"
 
 #include <stdio.h>
@@ -146,6 +147,32 @@ static int command_doctor(void) {
     return code;
 }
 
+// What a container's health check runs, again and again: where the flag or the environment say all that it needs, a file that was
+// broken since (which a reload would refuse) does not make a healthy process look ill.
+static int command_probe(void) {
+    static const char *const names[] = {"livez", "readyz", "startupz"};
+    const char *name = names[0], *admin = admin_flag();
+    if (program.n_flags && program.flags[0][0] != '-') {
+        name = NULL;
+        for (unsigned i = 0; i < 3; i++)
+            if (strcmp(program.flags[0], names[i]) == 0)
+                name = names[i];
+        if (!name) {
+            fprintf(stderr, "lethe: probe: \"%s\"; write \"livez\", \"readyz\" or \"startupz\"\n", program.flags[0]);
+            return 1;
+        }
+        memmove(program.flags, program.flags + 1, --program.n_flags * sizeof *program.flags);
+    }
+    admin = admin ? admin : getenv("LETHE_ADMIN");
+    if (admin)
+        return lt_probe_ask(lt_span_cstr(admin), name);
+    program.for_tool = true;
+    struct lt_snapshot *s = load();
+    int code = s ? lt_probe_ask(s->core.top->admin, name) : 1;
+    lt_snapshot_put(s);
+    return code;
+}
+
 static bool is_hash(const char *arg) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     return strlen(arg) == LT_TOKEN_HASH_TEXT && strspn(arg, digits) == LT_TOKEN_HASH_TEXT;
@@ -227,8 +254,33 @@ static int command_keygen(void) {
     return 0;
 }
 
+// The date is the release's, kept by hand.
+static void print_heading(const char *name, const char *section, const char *about) {
+    printf(".\\\" SPDX-License-Identifier: Apache-2.0\n.\\\" Printed by \"lethe reference --man %s\".\n", section);
+    printf(".TH %s %s 2026-11-25 \"lethe %s\" \"\"\n.SH NAME\n%s\n", name, section, LETHE_VERSION, about);
+}
+
+static void print_manual_of_options(void) {
+    print_heading("LETHE.CONF", "5", "lethe.conf \\- options of lethe");
+    puts(".SH DESCRIPTION");
+    lt_config_man(program.groups, program.n_groups, stdout);
+    puts(".SH SEE ALSO\n.BR lethe (8)");
+}
+
+static void print_manual_of_commands(void);
+
 static int command_reference(void) {
-    lt_config_reference(program.groups, program.n_groups, stdout);
+    if (program.n_flags == 2 && strcmp(program.flags[0], "--man") == 0 && strcmp(program.flags[1], "5") == 0) {
+        print_manual_of_options();
+    } else if (program.n_flags == 2 && strcmp(program.flags[0], "--man") == 0 && strcmp(program.flags[1], "8") == 0) {
+        print_manual_of_commands();
+    } else if (program.n_flags) {
+        fprintf(stderr,
+                "lethe: reference: write \"lethe reference\", or \"--man 5\" or \"--man 8\" for a manual page\n");
+        return EXIT_CONFIG;
+    } else {
+        lt_config_reference(program.groups, program.n_groups, stdout);
+    }
     return 0;
 }
 
@@ -247,14 +299,39 @@ static const struct command {
     {"check", "read the configuration, report everything that is wrong with it", command_check},
     {"config", "print the effective values and where each came from", command_config},
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
+    {"probe", "health check: ask the running lethe (its admin listener) for livez, readyz or startupz; exit code 0 or 1",
+     command_probe},
     {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
      command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
-    {"reference", "print the reference of all options (Markdown)", command_reference},
+    {"reference", "print the reference of all options (Markdown; --man 5 or --man 8: a manual page)", command_reference},
     {"version", "print the version", command_version},
     {"help", "print this", command_help},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_manual_of_commands(void) {
+    print_heading("LETHE", "8", "lethe \\- a sidecar that makes stateful web applications replicable");
+    puts(".SH SYNOPSIS\n.B lethe\n.I command\n[\n.B \\-c\n.I file\n] [\n.BI \\-\\- option= value\n\\&.\\|.\\|.\n]");
+    puts(
+        ".SH DESCRIPTION\nA reverse proxy beside each replica of a web application.\n"
+        "Sessions that the application keeps in cookies, files or memory are kept in a store that all replicas share.\n"
+        ".SH COMMANDS");
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        printf(".TP\n.B %s\n", commands[i].name);
+        for (const char *p = commands[i].summary; *p; p++)
+            fputs(*p == '-' ? "\\-" : (char[]){*p, '\0'}, stdout);
+        puts(".");
+    }
+    puts(".SH SIGNALS\n.TP\n.B SIGHUP\nReads the configuration anew; a bad one is reported and changes nothing.\n"
+         ".TP\n.BR SIGTERM , \" SIGINT\"\nDrains for at most\n.B timeouts.drain\nand ends; a second one ends at once.\n"
+         ".SH EXIT STATUS\n.TP\n0\nEnded as told.\n.TP\n1\nIt could not run, or\n.B doctor\nfound something.\n"
+         ".TP\n2\nThe configuration or the command line is wrong.\n"
+         ".SH ENVIRONMENT\nEach option has a variable: see\n.BR lethe.conf (5).\n"
+         ".BR NOTIFY_SOCKET ,\n.B WATCHDOG_USEC\nand\n.B WATCHDOG_PID\nare those of a service manager, as in\n.BR "
+         "sd_notify (3).\n"
+         ".SH SEE ALSO\n.BR lethe.conf (5)");
+}
 
 static int command_help(void) {
     puts("lethe: a sidecar that makes stateful web applications replicable\n\n"

@@ -49,5 +49,11 @@ void lt_config_print(const struct lt_config *c, FILE *out);
 // `lethe reference`: the option part of the manual, Markdown: a section a group, a table row an option with default, range, environment, flag.
 void lt_config_reference(const struct lt_option_group *groups, unsigned n, FILE *out);
 
+// The same as troff with man(7)'s macros: what follows lethe.conf(5)'s heading.
+void lt_config_man(const struct lt_option_group *groups, unsigned n, FILE *out);
+
+// What a value of this option is: "duration", "address", …
+const char *lt_option_unit(const struct lt_option *o);
+
 // A one-line list of flags for `lethe help`.
 void lt_config_usage(const struct lt_option_group *groups, unsigned n, FILE *out);

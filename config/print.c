@@ -54,7 +54,7 @@ void lt_config_print(const struct lt_config *c, FILE *out) {
     }
 }
 
-static const char *unit_of(const struct lt_option *o) {
+const char *lt_option_unit(const struct lt_option *o) {
     static const char *const units[] = {
         [LT_OPT_STRING] = "text",       [LT_OPT_BOOL] = "true or false", [LT_OPT_INT] = "number",
         [LT_OPT_DURATION] = "duration", [LT_OPT_SIZE] = "bytes",         [LT_OPT_ENUM] = "choice",
@@ -71,7 +71,7 @@ static void print_row(const struct lt_option_group *g, const struct lt_option *o
     lt_option_environment(g, o, environment);
     struct lt_span range = lt_option_range(o, &arena);
     fprintf(out, "### `%s`\n\n%s\n\n", name, o->doc ? o->doc : "");
-    fprintf(out, "| | |\n|---|---|\n| type | %s%s |\n", unit_of(o), o->type == LT_OPT_LIST ? " (list)" : "");
+    fprintf(out, "| | |\n|---|---|\n| type | %s%s |\n", lt_option_unit(o), o->type == LT_OPT_LIST ? " (list)" : "");
     if (o->required)
         fputs("| default | none: it must be given |\n", out);
     else
@@ -108,7 +108,7 @@ void lt_config_usage(const struct lt_option_group *groups, unsigned n, FILE *out
         for (unsigned i = 0; i < groups[g].n; i++) {
             const struct lt_option *o = &groups[g].options[i];
             lt_option_name(&groups[g], o, name);
-            fprintf(out, "  --%-30s %s%s%s%s\n", name, unit_of(o), *o->fallback ? ", default " : "",
+            fprintf(out, "  --%-30s %s%s%s%s\n", name, lt_option_unit(o), *o->fallback ? ", default " : "",
                     strlen(o->fallback) < 32 ? o->fallback : "see the reference", o->required ? ", required" : "");
         }
 }

@@ -5,6 +5,7 @@
 #include "crypto/keys.h"
 #include "exchange.h"
 #include "listener.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +17,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000 };
+enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000, BEAT_MS = 1000 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -29,8 +30,11 @@ static struct {
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
+    int64_t began;   // lt_clock_mono()
     char keys[4096]; // the option as it stands now
     uint64_t keys_stamp;
+    int64_t drain_limit;
+    int64_t watchdog, next_sign; // ms: every how often the service manager wants a sign of life, and when
 } process;
 
 unsigned lt_process_connections(int delta) {
@@ -60,6 +64,7 @@ void lt_process_look(struct lt_process_view *view) {
         .draining = atomic_load(&process.draining),
     };
     int64_t now = lt_clock_mono();
+    view->uptime = now - process.began;
     for (unsigned i = 0; i < process.n; i++) {
         int64_t age = now - atomic_load(&process.workers[i].beat);
         if (age > view->oldest_heartbeat && !view->draining)
@@ -156,18 +161,27 @@ static bool keys_have_changed(void) {
     return changed;
 }
 
-static void reload_all(struct lt_snapshot *(*reload)(void)) {
-    struct lt_snapshot *s = reload();
-    if (!s)
-        return;
+static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
     note_keys(s);
+    process.drain_limit = s->core.timeouts->drain;
     for (unsigned i = 0; i < process.n; i++)
         lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
     for (unsigned i = 0; i < process.n_sides; i++)
         lt_worker_reload(&process.sides[i], lt_snapshot_ref(s));
     lt_snapshot_put(s);
     LT_LOG(LT_LOG_INFO, "reloaded");
+}
+
+static void reload_all(struct lt_snapshot *(*reload)(void)) {
+    bool draining = atomic_load(&process.draining); // then a manager is not told that we were ready again
+    if (!draining)
+        lt_notify_reloading();
+    struct lt_snapshot *s = reload();
+    if (s)
+        hand_out(s);
+    if (!draining)
+        lt_notify_ready();
 }
 
 static void remove_unix_sockets(void) {
@@ -185,7 +199,9 @@ static void end_at_once(const char *why) {
     _exit(0);
 }
 
-static void begin_drain(int64_t limit, int64_t *deadline) {
+static void begin_drain(int64_t *deadline) {
+    int64_t limit = process.drain_limit;
+    lt_notify_stopping(limit);
     LT_LOG(LT_LOG_INFO, "draining", lt_fn("limit_ms", limit));
     atomic_store(&process.draining, true);
     *deadline = lt_clock_mono() + limit;
@@ -193,16 +209,33 @@ static void begin_drain(int64_t limit, int64_t *deadline) {
         lt_worker_drain(&process.workers[i]);
 }
 
+// A worker that hangs keeps the sign back, and the manager starts the process anew. It beats once a second.
+static void show_life(void) {
+    if (!process.watchdog || lt_clock_mono() < process.next_sign)
+        return;
+    struct lt_process_view view;
+    lt_process_look(&view);
+    if (view.oldest_heartbeat < 2 * process.watchdog + BEAT_MS)
+        lt_notify_alive();
+    process.next_sign = lt_clock_mono() + process.watchdog;
+}
+
+// How long to wait for a signal, in ms; -1: for ever.
+static int64_t patience(int64_t deadline) {
+    int64_t left = deadline ? deadline - lt_clock_mono() : process.keys_stamp ? KEYS_LOOK_MS : -1;
+    return process.watchdog && (left < 0 || process.watchdog < left) ? process.watchdog : left;
+}
+
 // Waits for signals, and in a drain for the workers' ends or the limit.
-static void main_loop(int signals, int64_t drain_limit, struct lt_snapshot *(*reload)(void)) {
+static void main_loop(int signals, struct lt_snapshot *(*reload)(void)) {
     int64_t deadline = 0;
     unsigned ended = 0;
     while (ended < process.n) {
         struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = process.ended, .events = POLLIN}};
-        int64_t left = deadline ? deadline - lt_clock_mono() : process.keys_stamp ? KEYS_LOOK_MS : -1;
-        if (deadline && left <= 0)
+        if (deadline && lt_clock_mono() >= deadline)
             end_at_once("timeouts.drain");
-        int ready = poll(fds, 2, (int)left);
+        show_life();
+        int ready = poll(fds, 2, (int)patience(deadline));
         if (ready < 0 && errno != EINTR)
             end_at_once(strerror(errno));
         if (ready == 0 && !deadline && keys_have_changed())
@@ -218,7 +251,7 @@ static void main_loop(int signals, int64_t drain_limit, struct lt_snapshot *(*re
         else if (deadline)
             end_at_once("second signal");
         else
-            begin_drain(drain_limit, &deadline);
+            begin_drain(&deadline);
     }
 }
 
@@ -250,13 +283,16 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     signal(SIGIO, SIG_IGN);                 // somebody opens a session file while we look whether anybody has it open
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    process.began = lt_clock_mono();
     apply_log(s);
     lt_access_open();
-    int64_t drain_limit = s->core.timeouts->drain;
+    process.drain_limit = s->core.timeouts->drain;
+    process.watchdog = lt_notify_watchdog_ms();
     note_keys(s);
     bool ok = signals >= 0 && make_workers(s) && start_workers();
     if (ok) {
-        main_loop(signals, drain_limit, reload);
+        lt_notify_ready();
+        main_loop(signals, reload);
         join_all();
         LT_LOG(LT_LOG_INFO, "ended");
     }
