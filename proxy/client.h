@@ -7,6 +7,7 @@
 
 enum lt_client_state {
     LT_CLIENT_PROXY,    // a PROXY protocol header must come first
+    LT_CLIENT_TLS,      // in the handshake
     LT_CLIENT_IDLE,     // between requests; holds no buffer
     LT_CLIENT_HEAD,     // bytes of a head have come
     LT_CLIENT_EXCHANGE, // the exchange reads and writes
@@ -23,15 +24,16 @@ struct lt_client {
     struct lt_inbox in;
     struct lt_timer timer;
     struct lt_task later;  // parses what came behind the last request; frees, once it is closed
-    struct lt_exchange *x; // IDLE, PROXY, LINGER: NULL
+    struct lt_exchange *x; // IDLE, PROXY, TLS, LINGER: NULL
+    bool tls;              // its listener's clients speak TLS
     bool ended;            // the client ended its side
     bool used;             // it has carried a request
     unsigned lingered;     // bytes thrown away
     struct lt_ip peer;     // as a PROXY header names it, where there is one
 };
 
-// Takes over an accepted socket.
-void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header);
+// Takes over an accepted socket, of a listener whose connections begin with a PROXY header, with TLS.
+void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header, bool tls);
 
 // Called by the exchange when it is over. `keep`: the connection can carry another request.
 void lt_client_exchange_done(struct lt_client *c, bool keep);

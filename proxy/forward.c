@@ -25,7 +25,10 @@ void lt_forward_identify(struct lt_exchange *x) {
     const struct lt_headers *h = &x->request.headers;
     x->trusted = lt_core_trusts(&x->generation->snapshot->core, &x->peer);
     struct lt_header *proto = x->trusted ? lt_headers_get(h, LT_HDR_X_FORWARDED_PROTO) : NULL;
-    x->https = proto && lt_span_eq_nocase(proto->value, LT_S("https"));
+    // A trusted peer may speak TLS with us and plain with its client: its word counts, since cookies are its client's.
+    x->https = proto ? lt_span_eq_nocase(proto->value, LT_S("https")) : x->client && x->client->stream.secure;
+    if (x->client && x->client->stream.secure) // now: the client may be gone when the request goes on
+        x->subject = lt_arena_dup(&x->arena, lt_stream_subject(&x->client->stream));
     struct lt_header *id = x->trusted ? lt_headers_get(h, LT_HDR_X_REQUEST_ID) : NULL;
     if (id && id->value.n && id->value.n <= REQUEST_ID_MAX)
         x->id = id->value;
@@ -68,6 +71,20 @@ static struct lt_span forwarded_element(struct lt_exchange *x, struct lt_span cl
                    host.n ? LT_S(";host=") : none, quote, host, quote, LT_S(";proto="), proto);
 }
 
+void lt_forward_unforge(struct lt_exchange *x, struct lt_headers *h) {
+    struct lt_span name = x->generation->snapshot->core.tls.subject_header;
+    for (unsigned i = 0; name.n && i < h->n; i++)
+        if (h->v[i].id == LT_HDR_OTHER && lt_tls_is_forged(h->v[i].name, name))
+            h->v[i].dropped = true;
+}
+
+// Who the client is by its certificate: only we say that.
+static bool set_subject(struct lt_exchange *x) {
+    struct lt_span name = x->generation->snapshot->core.tls.subject_header;
+    lt_forward_unforge(x, &x->request.headers);
+    return name.n == 0 || x->subject.n == 0 || lt_headers_add(&x->request.headers, name, x->subject);
+}
+
 bool lt_forward_request(struct lt_exchange *x) {
     struct lt_headers *h = &x->request.headers;
     char text[LT_ADDRESS_TEXT];
@@ -82,7 +99,7 @@ bool lt_forward_request(struct lt_exchange *x) {
     struct lt_span element = forwarded_element(x, peer, proto);
     ok = ok && element.p && append(x, h, LT_HDR_FORWARDED, element, x->trusted);
     ok = ok && append(x, h, LT_HDR_VIA, LT_S("1.1 lethe"), true);
-    ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id);
+    ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id) && set_subject(x);
     if (x->request_framing.expect_continue)
         ok = ok && lt_headers_add_id(h, LT_HDR_EXPECT, LT_S("100-continue"));
     return ok;

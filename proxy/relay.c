@@ -109,6 +109,8 @@ static enum lt_body_status pump_request(struct lt_exchange *x, struct lt_gather 
         x->body_touched = true;
         ok = gather_body(g, to, data, x->request_framing.kind);
     }
+    if (ok && status == LT_BODY_END)
+        lt_forward_unforge(x, &x->request_body.trailers);
     if (ok && status == LT_BODY_END && x->request_framing.kind == LT_BODY_CHUNKED)
         ok = gather_last_chunk(x, g, to, &x->request_body.trailers);
     ok = ok && lt_gather_send(g, to);
