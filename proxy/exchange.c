@@ -247,7 +247,8 @@ static void on_connected(struct lt_upstream_wish *wish, struct lt_upstream *u, e
     }
     x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
     bool late = e == LT_ERR_TIMEOUT;
-    lt_reply(x, late ? 504 : 502, late ? "upstream_connect_timeout" : "upstream_connect", NULL, lt_span(NULL, 0), false);
+    const char *why = late ? "upstream_connect_timeout" : e == LT_ERR_PROTOCOL ? "upstream_tls" : "upstream_connect";
+    lt_reply(x, late ? 504 : 502, why, NULL, lt_span(NULL, 0), false);
 }
 
 // The answer cannot be finished. With the head already out the client must see a broken connection; before that, an error.

@@ -103,6 +103,7 @@ struct lt_exchange {
     struct lt_span id;
     char trace[LT_TRACE_ID + 1]; // of a valid traceparent; "": none
     struct lt_ip peer;           // the client, also when it is gone
+    struct lt_span subject;      // of its certificate, or empty
     int64_t began, sent_at, first_byte, active;
     uint64_t bytes;
     int status;
@@ -166,7 +167,9 @@ void lt_pipeline_done(struct lt_exchange *x);   // on_done of all that were touc
 // forward.c: the fields that lethe adds to a request and a response. False: no memory.
 bool lt_forward_request(struct lt_exchange *x);
 bool lt_forward_response(struct lt_exchange *x);
-void lt_forward_identify(struct lt_exchange *x); // trusted? https? which request id?
+void lt_forward_identify(struct lt_exchange *x); // trusted? https? which request id? whose certificate?
+// Drops what an application could take for our word on the client's certificate: fields of a head, or of trailers.
+void lt_forward_unforge(struct lt_exchange *x, struct lt_headers *h);
 
 // reply.c: an answer of our own. The head must not have been released. `body` NULL: a line made of status and reason.
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close);

@@ -43,6 +43,8 @@ bool lt_h2_interim(struct lt_client *c, const struct lt_h1_head *head) __attribu
 bool lt_h2_trailers(struct lt_client *c, const struct lt_headers *trailers) __attribute__((warn_unused_result));
 // The answer is whole: what is written still goes out.
 void lt_h2_finish(struct lt_client *c);
+// Whose stream it is.
+const struct lt_client *lt_h2_connection(const struct lt_client *c);
 // Does a body follow the request's head?
 bool lt_h2_has_body(const struct lt_client *c);
 // Hands the request's trailers to `b`. False: malformed, or no memory.

@@ -185,6 +185,10 @@ bool lt_h2_stream_data(struct lt_h2_stream *s, struct lt_span data) {
     return true;
 }
 
+const struct lt_client *lt_h2_connection(const struct lt_client *c) {
+    return of(c)->h2->client;
+}
+
 bool lt_h2_has_body(const struct lt_client *c) {
     return of(c)->has_body;
 }

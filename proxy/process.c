@@ -2,7 +2,6 @@
 #include "process.h"
 
 #include "base/clock.h"
-#include "crypto/keys.h"
 #include "exchange.h"
 #include "listener.h"
 #include "notify.h"
@@ -17,7 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000, BEAT_MS = 1000 };
+enum { SIDES_MAX = 8, FILES_LOOK_MS = 2000, BEAT_MS = 1000 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -30,9 +29,9 @@ static struct {
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
-    int64_t began;   // lt_clock_mono()
-    char keys[4096]; // the option as it stands now
-    uint64_t keys_stamp;
+    int64_t began;               // lt_clock_mono()
+    struct lt_snapshot *watched; // whose files are looked at
+    uint64_t stamp;
     int64_t drain_limit;
     int64_t watchdog, next_sign; // ms: every how often the service manager wants a sign of life, and when
 } process;
@@ -79,7 +78,7 @@ static unsigned cpu_count(void) {
 }
 
 static bool open_listener(struct lt_span text, unsigned mode, struct lt_worker *workers, unsigned n, bool proxy_header,
-                          const char *event) {
+                          bool tls, const char *event) {
     int fds[256];
     char error[256], at[LT_ADDRESS_TEXT];
     struct lt_address bound;
@@ -88,11 +87,11 @@ static bool open_listener(struct lt_span text, unsigned mode, struct lt_worker *
         return false;
     }
     for (unsigned i = 0; i < n; i++)
-        if (!lt_listener_add(&workers[i], fds[i], proxy_header))
+        if (!lt_listener_add(&workers[i], fds[i], proxy_header, tls))
             return false;
     if (bound.u.sa.sa_family == AF_UNIX && process.n_unix_paths < 16)
         process.unix_paths[process.n_unix_paths++] = lt_span(text.p + 5, text.n - 5);
-    LT_LOG(LT_LOG_INFO, event, lt_fs("address", lt_address_format(&bound, at)));
+    LT_LOG(LT_LOG_INFO, event, lt_fs("address", lt_address_format(&bound, at)), lt_fs("tls", tls ? "yes" : "no"));
     return true;
 }
 
@@ -104,7 +103,7 @@ static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_m
         return false;
     process.n_sides++;
     return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) &&
-           open_listener(address, mode, w, 1, false, event);
+           open_listener(address, mode, w, 1, false, false, event);
 }
 
 static bool make_workers(struct lt_snapshot *s) {
@@ -127,7 +126,11 @@ static bool make_workers(struct lt_snapshot *s) {
             return false;
     }
     for (unsigned i = 0; i < top->listen.n; i++)
-        if (!open_listener(top->listen.v[i], 0, process.workers, process.n, top->proxy_protocol, "listening"))
+        if (!open_listener(top->listen.v[i], 0, process.workers, process.n, top->proxy_protocol, false, "listening"))
+            return false;
+    const struct lt_option_list *tls = &s->core.tls.conf->listen;
+    for (unsigned i = 0; i < tls->n; i++)
+        if (!open_listener(tls->v[i], 0, process.workers, process.n, top->proxy_protocol, true, "listening"))
             return false;
     return true;
 }
@@ -147,23 +150,23 @@ static void apply_log(const struct lt_snapshot *s) {
     lt_log_setup((enum lt_log_level)s->core.log->level, (enum lt_log_format)s->core.log->format);
 }
 
-static void note_keys(const struct lt_snapshot *s) {
-    struct lt_span keys = s->core.top->keys;
-    snprintf(process.keys, sizeof process.keys, "%.*s", (int)keys.n, keys.n ? keys.p : "");
-    process.keys_stamp = lt_keys_stamp(lt_span_cstr(process.keys));
+// The files of this configuration are looked at from now on.
+static void watch(struct lt_snapshot *s) {
+    lt_snapshot_put(process.watched);
+    process.watched = s ? lt_snapshot_ref(s) : NULL;
+    process.stamp = s ? s->core.stamp : 0;
 }
 
-// The stamp is taken before the files are read: what is written meanwhile is seen at the next look.
-static bool keys_have_changed(void) {
-    uint64_t stamp = lt_keys_stamp(lt_span_cstr(process.keys));
-    bool changed = stamp != process.keys_stamp;
-    process.keys_stamp = stamp;
+static bool files_have_changed(void) {
+    uint64_t stamp = lt_core_conf_stamp(&process.watched->core);
+    bool changed = stamp != process.stamp;
+    process.stamp = stamp;
     return changed;
 }
 
 static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
-    note_keys(s);
+    watch(s);
     process.drain_limit = s->core.timeouts->drain;
     for (unsigned i = 0; i < process.n; i++)
         lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
@@ -222,7 +225,7 @@ static void show_life(void) {
 
 // How long to wait for a signal, in ms; -1: for ever.
 static int64_t patience(int64_t deadline) {
-    int64_t left = deadline ? deadline - lt_clock_mono() : process.keys_stamp ? KEYS_LOOK_MS : -1;
+    int64_t left = deadline ? deadline - lt_clock_mono() : process.stamp ? FILES_LOOK_MS : -1;
     return process.watchdog && (left < 0 || process.watchdog < left) ? process.watchdog : left;
 }
 
@@ -238,7 +241,7 @@ static void main_loop(int signals, struct lt_snapshot *(*reload)(void)) {
         int ready = poll(fds, 2, (int)patience(deadline));
         if (ready < 0 && errno != EINTR)
             end_at_once(strerror(errno));
-        if (ready == 0 && !deadline && keys_have_changed())
+        if (ready == 0 && !deadline && files_have_changed())
             reload_all(reload);
         uint64_t count;
         if (fds[1].revents & POLLIN && read(process.ended, &count, sizeof count) == sizeof count)
@@ -288,7 +291,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     lt_access_open();
     process.drain_limit = s->core.timeouts->drain;
     process.watchdog = lt_notify_watchdog_ms();
-    note_keys(s);
+    watch(s);
     bool ok = signals >= 0 && make_workers(s) && start_workers();
     if (ok) {
         lt_notify_ready();
@@ -298,6 +301,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     }
     free_workers();
     lt_access_close();
+    watch(NULL);
     lt_snapshot_put(s);
     if (signals >= 0)
         close(signals);

@@ -124,6 +124,8 @@ static enum lt_body_status pump_request(struct lt_exchange *x, struct lt_gather 
         ok = lt_h2_request_trailers(x->client, &x->request_body);
         status = LT_BODY_END;
     }
+    if (ok && status == LT_BODY_END)
+        lt_forward_unforge(x, &x->request_body.trailers);
     if (ok && status == LT_BODY_END && request_out(x) == LT_BODY_CHUNKED)
         ok = gather_last_chunk(x, g, to, &x->request_body.trailers);
     ok = ok && lt_gather_send(g, to);

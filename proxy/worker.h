@@ -57,7 +57,10 @@ enum lt_core_metric {
     LT_M_UPSTREAM_IDLE,
     LT_M_BUFFERS,
     LT_M_UPSTREAM_RETRIES,
-    LT_M_REJECTS, // + enum lt_h1_reason, then the reasons of our own below
+    LT_M_TLS_FULL,
+    LT_M_TLS_RESUMED,
+    LT_M_TLS_FAILED, // also those that took too long
+    LT_M_REJECTS,    // + enum lt_h1_reason, then the reasons of our own below
     LT_M_CORE_COUNT = LT_M_REJECTS + LT_H1_REASONS + 5,
 };
 enum {

@@ -14,7 +14,8 @@
 struct lt_secure {
     struct lt_tls *tls;
     struct lt_stream *stream;
-    struct lt_task again; // input that is decrypted already: no event will tell
+    struct lt_task again; // input that was received already: no event will tell
+    bool handshaking;     // lt_stream_handshake() is under way
 };
 
 static void secure_readable(struct lt_stream *s);
@@ -101,6 +102,8 @@ void lt_stream_close(struct lt_stream *s) {
     lt_stream_want_read(s, false);
     want_write(s, false);
     if (s->secure) {
+        if (s->out.len)
+            lt_tls_mute(s->secure->tls); // what did not go out is missed
         lt_task_cancel(&s->secure->again);
         lt_tls_free(s->secure->tls);
         free(s->secure);
@@ -117,18 +120,14 @@ void lt_stream_close(struct lt_stream *s) {
 
 static enum lt_err read_secure(struct lt_stream *s, void *into, size_t size, size_t *got) {
     enum lt_err e = lt_tls_read(s->secure->tls, into, size, got);
-    if (e == LT_OK && lt_tls_has_more(s->secure->tls))
+    if (*got && lt_tls_has_more(s->secure->tls)) // without any got, what there is is half a record
         lt_loop_defer(s->loop, &s->secure->again);
     return e;
 }
 
-enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
+static enum lt_err receive(struct lt_stream *s, void *into, size_t size, size_t *got) {
     ssize_t n;
     *got = 0;
-    if (UNLIKELY(s->secure != NULL))
-        return read_secure(s, into, size, got);
-    if (UNLIKELY(s->virtual != NULL))
-        return s->virtual->ops->read(s, into, size, got);
     do
         n = recv(s->fd, into, size, 0);
     while (n < 0 && errno == EINTR);
@@ -139,6 +138,17 @@ enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t 
     if (n == 0)
         return LT_ERR_CLOSED;
     return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
+}
+
+enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
+    if (UNLIKELY(s->virtual != NULL))
+        return s->virtual->ops->read(s, into, size, got);
+    return UNLIKELY(s->secure != NULL) ? read_secure(s, into, size, got) : receive(s, into, size, got);
+}
+
+enum lt_err lt_stream_discard(struct lt_stream *s, size_t *got) {
+    char waste[8192];
+    return receive(s, waste, sizeof waste, got);
 }
 
 bool lt_stream_has_input(const struct lt_stream *s) {
@@ -231,6 +241,11 @@ static void on_write(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     struct lt_stream *s = arg;
+    if (UNLIKELY(s->secure != NULL) && s->secure->handshaking) {
+        want_write(s, false);
+        s->ops->readable(s);
+        return;
+    }
     enum lt_err e = flush(s);
     if (e != LT_OK) {
         want_write(s, false);
@@ -284,9 +299,27 @@ static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsig
     return s->out.len == 0 || s->corked || want_write(s, true) ? LT_OK : LT_ERR_MEMORY;
 }
 
-// One record for all pieces.
+static enum lt_err write_piece(struct lt_stream *s, struct lt_span piece) {
+    size_t sent = 1;
+    while (piece.n && sent) {
+        enum lt_err e = lt_tls_write(s->secure->tls, piece, &sent);
+        if (e != LT_OK)
+            return e;
+        s->sent += sent;
+        piece = lt_span(piece.p + sent, piece.n - sent);
+    }
+    if (piece.n == 0)
+        return LT_OK;
+    if (!lt_buf_append(&s->out, piece))
+        return LT_ERR_LIMIT;
+    return want_write(s, !lt_tls_waits_for_input(s->secure->tls)) ? LT_OK : LT_ERR_MEMORY;
+}
+
+// One record for all pieces; a single one need not be copied.
 static enum lt_err write_secure(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
     bool under_way = s->out.len;
+    if (n == 1 && !under_way && !s->corked)
+        return write_piece(s, *pieces);
     for (unsigned i = 0; i < n; i++)
         if (!lt_buf_append(&s->out, pieces[i]))
             return LT_ERR_LIMIT;
@@ -406,17 +439,53 @@ void lt_stream_await_connect(struct lt_stream *s) {
     want_write(s, true);
 }
 
-bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name) {
-    struct lt_secure *secure = malloc(sizeof *secure);
-    struct lt_tls *tls = secure ? lt_tls_client(c, s->fd, name) : NULL;
-    if (!tls) {
-        free(secure);
+static bool begin_secure(struct lt_stream *s, struct lt_tls *tls) {
+    struct lt_secure *secure = tls ? malloc(sizeof *secure) : NULL;
+    if (!secure) {
+        lt_tls_free(tls);
         return false;
     }
     *secure = (struct lt_secure){.tls = tls, .stream = s};
     lt_task_init(&secure->again, on_again);
     s->secure = secure;
     return true;
+}
+
+bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name) {
+    return begin_secure(s, lt_tls_client(c, s->fd, name));
+}
+
+bool lt_stream_accept_secure(struct lt_stream *s, struct lt_tls_server *server) {
+    return begin_secure(s, lt_tls_accept(server, s->fd));
+}
+
+enum lt_err lt_stream_handshake(struct lt_stream *s, bool *done) {
+    enum lt_err e = lt_tls_handshake(s->secure->tls, done);
+    s->secure->handshaking = e == LT_OK && !*done;
+    if (s->secure->handshaking && !lt_tls_waits_for_input(s->secure->tls) && !want_write(s, true))
+        return LT_ERR_MEMORY;
+    if (*done && lt_tls_has_more(s->secure->tls))
+        lt_loop_defer(s->loop, &s->secure->again);
+    return e;
+}
+
+struct lt_span lt_stream_alpn(const struct lt_stream *s) {
+    return s->secure ? lt_tls_alpn(s->secure->tls) : lt_span(NULL, 0);
+}
+
+bool lt_stream_resumed(const struct lt_stream *s) {
+    return s->secure && lt_tls_resumed(s->secure->tls);
+}
+
+struct lt_span lt_stream_subject(const struct lt_stream *s) {
+    return s->secure ? lt_tls_subject(s->secure->tls) : lt_span(NULL, 0);
+}
+
+void lt_stream_spoil(struct lt_stream *s) {
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (s->secure)
+        lt_tls_mute(s->secure->tls);
 }
 
 const char *lt_stream_why(const struct lt_stream *s) {

@@ -9,6 +9,7 @@
 #include "net/loop.h"
 #include "net/pipe.h"
 #include "net/tls.h"
+#include "net/tls_server.h"
 
 #include <sys/uio.h>
 
@@ -73,6 +74,9 @@ void lt_stream_want_read(struct lt_stream *s, bool want);
 // One recv. LT_OK with *got > 0, or *got == 0 when there is nothing now; LT_ERR_CLOSED at the peer's end; else the failure.
 enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) __attribute__((warn_unused_result));
 
+// One recv of what nobody wants, not even decrypted. LT_ERR_CLOSED at the peer's end.
+enum lt_err lt_stream_discard(struct lt_stream *s, size_t *got) __attribute__((warn_unused_result));
+
 // Is there anything to read, be it the peer's end? Asks the kernel.
 bool lt_stream_has_input(const struct lt_stream *s);
 
@@ -119,6 +123,21 @@ void lt_stream_await_connect(struct lt_stream *s);
 // From here on the connected stream speaks TLS, as a client that expects `name` (see lt_tls_client); before the first read or write,
 // and with lt_stream_want_read() on until the first write is through. False: no memory.
 bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name);
+
+// The same as a server, with the certificates of `server`. lt_stream_handshake() is due before anything else is read or written.
+bool lt_stream_accept_secure(struct lt_stream *s, struct lt_tls_server *server);
+
+// Carries the handshake on; called first at once, then from `readable`, until *done. With an error the connection is to be closed.
+enum lt_err lt_stream_handshake(struct lt_stream *s, bool *done) __attribute__((warn_unused_result));
+
+// See lt_tls_alpn(), lt_tls_resumed(), lt_tls_subject(). Of a plain stream: empty, false.
+struct lt_span lt_stream_alpn(const struct lt_stream *s);
+bool lt_stream_resumed(const struct lt_stream *s);
+struct lt_span lt_stream_subject(const struct lt_stream *s);
+
+// The next lt_stream_close() breaks the connection off (RST, and no goodbye of TLS), so that an unfinished message cannot be taken for a
+// finished one.
+void lt_stream_spoil(struct lt_stream *s);
 
 // Why TLS failed (lt_tls_why); else "". Valid until lt_stream_close().
 const char *lt_stream_why(const struct lt_stream *s);
