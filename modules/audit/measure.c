@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STEP_MS = 3, PAUSE_MS = 20, FILES_MAX = 4 << 20 };
+enum { STEP_MS = 3, PAUSE_MS = 20, TICK_MS = 10, FILES_MAX = 4 << 20 };
 
 static void leave(struct measure *m) {
     m->depth--;
@@ -37,6 +37,11 @@ static void enter(struct measure *m, const char *name) {
         snprintf(m->path + n, sizeof m->path - n, "%s%s", n ? "/" : "", name);
 }
 
+// The clock of files ticks: it may be behind.
+static bool is_new(const struct measure *m, const struct stat *st) {
+    return (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000 + TICK_MS >= m->since;
+}
+
 static void take(struct measure *m, const char *name) {
     struct stat st;
     if (fstatat(dirfd(m->stack[m->depth - 1].dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -48,7 +53,7 @@ static void take(struct measure *m, const char *name) {
     m->files++;
     if (S_ISDIR(st.st_mode)) {
         enter(m, name);
-    } else if (S_ISREG(st.st_mode) && bytes > m->new_bytes && (int64_t)st.st_mtim.tv_sec * 1000 >= m->since) {
+    } else if (S_ISREG(st.st_mode) && bytes > m->new_bytes && is_new(m, &st)) {
         m->new_bytes = bytes;
         snprintf(m->new_path, sizeof m->new_path, "%.*s%s%.128s", 120, m->path, *m->path ? "/" : "", name);
     }

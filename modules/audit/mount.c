@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/audit/mount.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/fanotify.h>
@@ -47,14 +49,18 @@ static void on_events(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct mount *m = arg;
     _Alignas(struct fanotify_event_metadata) char data[READ_SIZE];
+    int64_t now = lt_clock_wall();
     ssize_t n = read((int)fd, data, sizeof data);
+    bool whole = n >= 0 && n < READ_SIZE / 2; // the kernel had no more
     const struct fanotify_event_metadata *e = (const struct fanotify_event_metadata *)(const void *)data;
     for (; FAN_EVENT_OK(e, n); e = FAN_EVENT_NEXT(e, n))
         on_event(m, e);
+    if (whole)
+        m->drained = now;
 }
 
 bool mount_init(struct mount *m, struct lt_loop *loop, int dir, void (*written)(void *user, int fd), void *user) {
-    *m = (struct mount){.written = written, .user = user};
+    *m = (struct mount){.written = written, .user = user, .drained = lt_clock_wall()};
     // Nonblocking: the kernel opens the file for us, and that may be a fifo.
     m->fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK,
                           O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NOATIME | O_NONBLOCK);

@@ -6,6 +6,7 @@
 #include "net/loop.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct mount {
     int fd; // fanotify; -1: not watching
@@ -14,6 +15,7 @@ struct mount {
     void (*written)(void *user, int fd);
     void *user;
     unsigned overflows;
+    int64_t drained; // wall clock ms: all that is read later happened later
     struct {
         unsigned long long dev, ino;
     } open[64]; // written to and not closed yet

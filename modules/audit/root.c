@@ -13,28 +13,33 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
+
+// A file's time comes from a clock that ticks: it is never before, but behind, by a tick or, on a virtual machine, a few.
+enum { CLOCK_BEHIND = 20 };
 
 // --- what was written ---
 
-// A file's time comes from a clock that ticks; how far it may be behind.
-static int64_t slack(void) {
-    struct timespec t = {0};
-    clock_getres(CLOCK_REALTIME_COARSE, &t);
-    return 2 + t.tv_nsec / 1000000;
+// By the file's own time; a file that is gone again was written since there was nothing to read from the kernel.
+static void find_route(const struct root *r, const char *relative, char route[AUDIT_ROUTE]) {
+    struct stat st;
+    snprintf(route, AUDIT_ROUTE, "?");
+    if (fstatat(r->fd, relative, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        under_way_route(r->by == ROOT_INOTIFY ? r->tree.drained : r->mount.drained, lt_clock_wall(), route);
+    } else if (r->clock_is_ours) {
+        int64_t moment = (int64_t)st.st_ctim.tv_sec * 1000 + st.st_ctim.tv_nsec / 1000000;
+        under_way_route(moment, moment + CLOCK_BEHIND, route);
+    }
 }
 
 static void report(struct root *r, const char *relative) {
-    char path[2 * PATH_MAX], route[AUDIT_ROUTE] = "?";
-    struct stat st;
+    char path[2 * PATH_MAX], route[AUDIT_ROUTE];
     if (!watcher_reports(r->watcher))
         return;
     snprintf(path, sizeof path, "%s/%s", r->path, relative);
     if (audit_allowed(&r->watcher->conf->allow, path))
         return;
-    if (r->clock_is_ours && fstatat(r->fd, relative, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        under_way_route((int64_t)st.st_ctim.tv_sec * 1000 + st.st_ctim.tv_nsec / 1000000, slack(), route);
+    find_route(r, relative, route);
     char *slash = strrchr(path, '/');
     char where[AUDIT_WHERE];
     snprintf(where, sizeof where, "%.*s", slash == path ? 1 : (int)(slash - path), path);

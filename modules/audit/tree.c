@@ -312,16 +312,19 @@ static void on_events(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct tree *t = arg;
     _Alignas(struct inotify_event) char data[READ_SIZE];
+    int64_t now = lt_clock_wall();
     ssize_t n = read((int)fd, data, sizeof data);
     for (ssize_t at = 0; at < n;) {
         const struct inotify_event *e = (const struct inotify_event *)(const void *)(data + at);
         on_event(t, e);
         at += (ssize_t)(sizeof *e + e->len);
     }
+    if (n < (ssize_t)sizeof data / 2) // the kernel had no more
+        t->drained = now;
 }
 
 bool tree_init(struct tree *t, struct lt_loop *loop, int root, unsigned max, const struct tree_ops *ops, void *user) {
-    *t = (struct tree){.loop = loop, .ops = ops, .user = user, .root = root, .max = max};
+    *t = (struct tree){.loop = loop, .ops = ops, .user = user, .root = root, .max = max, .drained = lt_clock_wall()};
     lt_timer_init(&t->step, on_step);
     t->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (t->fd < 0)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TREE_RECENT = 64 };
 
@@ -39,6 +40,7 @@ struct tree {
     // for the report
     unsigned skipped; // directories beyond `max`, or that the kernel did not take
     unsigned overflows;
+    int64_t drained; // wall clock ms: all that is read later happened later
     // private
     struct {
         int wd;

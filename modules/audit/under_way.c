@@ -63,8 +63,8 @@ static void ask(struct question *q, const struct under_way_list *l) {
         q->found = 2;
 }
 
-void under_way_route(int64_t moment, int64_t slack, char route[AUDIT_ROUTE]) {
-    struct question q = {.from = moment - slack, .to = moment + slack, .route = route};
+void under_way_route(int64_t from, int64_t to, char route[AUDIT_ROUTE]) {
+    struct question q = {.from = from, .to = to, .route = route};
     pthread_mutex_lock(&all_lock);
     for (struct lt_list *n = all.next; n != &all; n = n->next) {
         struct under_way_list *l = LT_ENTRY(n, struct under_way_list, all);

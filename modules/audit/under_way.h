@@ -33,6 +33,6 @@ void under_way_fini(struct under_way_list *l);
 void under_way_begin(struct under_way_list *l, struct under_way *u, struct lt_span path);
 void under_way_end(struct under_way_list *l, struct under_way *u);
 
-// The route of the one exchange that ran at `moment` (wall clock, ms), give or take `slack` ms; "?" when there was none, were several, or
-// more have ended since than are kept.
-void under_way_route(int64_t moment, int64_t slack, char route[AUDIT_ROUTE]);
+// The route of the one exchange that ran at any time between the two (wall clock, ms); "?" when there was none, were several, or more have
+// ended since than are kept.
+void under_way_route(int64_t from, int64_t to, char route[AUDIT_ROUTE]);
