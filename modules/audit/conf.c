@@ -4,7 +4,7 @@
 #include "modules/audit/allow.h"
 #include "modules/audit/findings.h"
 
-static const char *const watches[] = {"auto", "inotify", "fanotify", NULL};
+static const char *const watches[] = {"inotify", "fanotify", NULL};
 
 static const char *check_path(struct lt_span path) {
     struct lt_span bare = lt_span_starts(path, LT_S("pid:")) ? lt_span(path.p + 4, path.n - 4) : path;
@@ -53,10 +53,11 @@ const struct lt_option audit_options[AUDIT_OPTIONS] = {
     {.name = "watch",
      .type = LT_OPT_ENUM,
      .offset = AT(watch),
-     .fallback = "auto",
+     .fallback = "inotify",
      .choices = watches,
-     .doc = "How writes are seen. `fanotify` marks the whole mount that the path is in and needs CAP_SYS_ADMIN; `inotify` "
-            "watches each directory. `auto`: fanotify where a path is a mount of its own and the kernel allows it."},
+     .doc = "How writes are seen. `inotify` watches each directory. `fanotify` marks the mount that the path is in, for trees of "
+            "very many directories; it needs CAP_SYS_ADMIN, without which it is `inotify` all the same, and does not see what is "
+            "renamed into the path."},
     {.name = "max_watches",
      .type = LT_OPT_INT,
      .offset = AT(max_watches),

@@ -13,7 +13,7 @@ struct audit_conf {
     bool enabled;
 };
 
-enum audit_watch { AUDIT_WATCH_AUTO, AUDIT_WATCH_INOTIFY, AUDIT_WATCH_FANOTIFY };
+enum audit_watch { AUDIT_WATCH_INOTIFY, AUDIT_WATCH_FANOTIFY };
 
 extern const struct lt_option audit_options[AUDIT_OPTIONS];
 

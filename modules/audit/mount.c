@@ -11,12 +11,6 @@
 
 enum { READ_SIZE = 8192, OPEN = sizeof((struct mount *)0)->open / sizeof *((struct mount *)0)->open };
 
-bool mount_is_top(int dir) {
-    struct statx st;
-    return statx(dir, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 && st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT &&
-           st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
-}
-
 // Was it told of already? The close ends that.
 static bool is_told(struct mount *m, const struct stat *st, bool closed) {
     for (unsigned i = 0; i < OPEN; i++)

@@ -22,9 +22,6 @@ struct mount {
     unsigned next_open;
 };
 
-// Is the directory the top of a mount, so that a mark tells about it and nothing else?
-bool mount_is_top(int dir);
-
 // `dir`: a descriptor of a directory in the mount. False: not allowed here (errno).
 bool mount_init(struct mount *m, struct lt_loop *loop, int dir, void (*written)(void *user, int fd), void *user);
 void mount_fini(struct mount *m);

@@ -197,12 +197,11 @@ static const char *begin(struct root *r) {
     static const struct tree_ops ops = {.skip = tree_skip, .written = tree_written, .allowed = tree_allowed};
     const struct watcher *w = r->watcher;
     struct lt_loop *loop = w->services->loop;
-    int how = w->conf->watch;
     struct stat st;
     r->dev = fstat(r->fd, &st) == 0 ? st.st_dev : 0;
     r->clock_is_ours = has_our_clock(r->fd);
     link_of(r->fd, r->real);
-    bool wanted = how == AUDIT_WATCH_FANOTIFY || (how == AUDIT_WATCH_AUTO && mount_is_top(r->fd));
+    bool wanted = w->conf->watch == AUDIT_WATCH_FANOTIFY;
     r->refused = false;
     if (wanted && mount_init(&r->mount, loop, r->fd, mount_written, r))
         r->by = ROOT_FANOTIFY;
