@@ -92,8 +92,8 @@ static enum lt_verdict on_admin(struct lt_call *c) {
     if (!w->watcher || !lt_span_eq(request->path, LT_S("/audit/clear")) || request->method != LT_METHOD_POST)
         return LT_NEXT;
     if (!is_local(lt_config_text(w->services->config, "admin")))
-        return lt_call_reply(c, 403, NULL,
-                             LT_S("let the admin listener stand on 127.0.0.1, or restart lethe: that clears as well\n"));
+        return lt_call_reply(
+            c, 403, NULL, LT_S("let the admin listener stand on 127.0.0.1, or restart lethe: that clears as well\n"));
     audit_clear();
     LT_LOG(LT_LOG_WARN, "audit_cleared", lt_f("id", lt_call_id(c)));
     return lt_call_reply(c, 200, NULL, LT_S("cleared\n"));
@@ -165,8 +165,9 @@ static void worker_fini(void *worker) {
 static const struct {
     const char *what, *remedy;
 } words[AUDIT_KINDS] = {
-    [AUDIT_DISK] = {"files were written in", "keep them where every replica finds them (an object store, a database), or "
-                                             "name in audit.allow what may be lost"},
+    [AUDIT_DISK] = {"files were written in",
+                    "keep them where every replica finds them (an object store, a database), or "
+                    "name in audit.allow what may be lost"},
     [AUDIT_STICKY] = {"the answer sets the affinity cookie",
                       "switch it off where it is set: in the application, or in what stands between it and lethe"},
     [AUDIT_REPLICA_ID] = {"the session id names the replica in the cookie",
@@ -186,8 +187,9 @@ static void examine(struct lt_exam *e) {
         return;
     watcher_examine(e);
     if (!sees_affinity(e->config))
-        lt_exam_note(e, "affinity cookies in answers are not looked for: that needs sticky.enabled, and session.cookies "
-                        "without \"*\"");
+        lt_exam_note(e,
+                     "affinity cookies in answers are not looked for: that needs sticky.enabled, and session.cookies "
+                     "without \"*\"");
     unsigned n = audit_look(rows, AUDIT_ROWS);
     for (unsigned i = 0; i < n; i++)
         tell(e, &rows[i]);
@@ -202,11 +204,14 @@ static void check(const struct lt_config *config, struct lt_diag *diag) {
 }
 
 #define ROW(kind)                                                                                                      \
-    { "lethe_audit_found", "What the audit has found since the start or the last clear.", LT_GAUGE, "finding=\"" kind "\"" }
+    {                                                                                                                  \
+        "lethe_audit_found", "What the audit has found since the start or the last clear.", LT_GAUGE,                  \
+            "finding=\"" kind "\""                                                                                     \
+    }
 
 // In the order of enum audit_kind; set by the watcher's thread alone.
-static const struct lt_metric metrics[AUDIT_KINDS] = {ROW("disk"), ROW("sticky"), ROW("replica-id"), ROW("lost-session"),
-                                                      ROW("growth")};
+static const struct lt_metric metrics[AUDIT_KINDS] = {ROW("disk"), ROW("sticky"), ROW("replica-id"),
+                                                      ROW("lost-session"), ROW("growth")};
 
 const struct lt_module lt_module_audit = {
     .name = "audit",

@@ -59,7 +59,7 @@ static bool tree_allowed(void *user, const char *relative) {
 
 static bool is_pseudo(int fd) {
     struct statfs fs;
-    static const unsigned long magics[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+    static const unsigned long magics[] = {PROC_SUPER_MAGIC,   SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
                                            DEVPTS_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC,      SECURITYFS_MAGIC};
     if (fstatfs(fd, &fs) != 0)
         return true;
@@ -132,8 +132,8 @@ static void on_measured(struct measure *m) {
     uint64_t growth = r->size > r->base ? r->size - r->base : 0, steps = growth / limit;
     if (steps > r->steps && watcher_reports(r->watcher)) {
         snprintf(example, sizeof example, "from %llu to %llu bytes%s%.80s%s%.80s", (unsigned long long)r->base,
-                 (unsigned long long)r->size, *m->new_path ? "; the largest new file is " : "", *m->new_path ? r->path : "",
-                 *m->new_path ? "/" : "", m->new_path);
+                 (unsigned long long)r->size, *m->new_path ? "; the largest new file is " : "",
+                 *m->new_path ? r->path : "", *m->new_path ? "/" : "", m->new_path);
         audit_found(AUDIT_GROWTH, "?", *r->path ? r->path : "/", example, steps - r->steps);
         r->steps = steps;
     }
@@ -185,8 +185,9 @@ static const char *open_in_app(struct root *r) {
 
 static bool has_our_clock(int fd) {
     struct statfs fs;
-    static const unsigned long foreign[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, 0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */,
-                                            V9FS_MAGIC,      AFS_SUPER_MAGIC, 0x00c36400 /* ceph */, 0x65735546 /* fuse */};
+    static const unsigned long foreign[] = {NFS_SUPER_MAGIC,       SMB_SUPER_MAGIC, 0xff534d42 /* cifs */,
+                                            0xfe534d42 /* smb2 */, V9FS_MAGIC,      AFS_SUPER_MAGIC,
+                                            0x00c36400 /* ceph */, 0x65735546 /* fuse */};
     bool ours = fstatfs(fd, &fs) == 0;
     for (unsigned i = 0; ours && i < sizeof foreign / sizeof *foreign; i++)
         ours = ((unsigned long)fs.f_type & 0xffffffff) != foreign[i];

@@ -19,7 +19,7 @@
 enum {
     EVENTS = IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_EXCL_UNLINK | IN_ONLYDIR,
     READ_SIZE = 32768,
-    STEP_MS = 3, // of work at once: the thread has others to serve
+    STEP = 64, // directories at once: the thread has others to serve
     DEPTH = 64,
     ENTRIES = 1 << 20, // of one directory
 };
@@ -247,15 +247,14 @@ static void scan(struct tree *t, unsigned index) {
 
 static void on_step(struct lt_timer *timer) {
     struct tree *t = LT_ENTRY(timer, struct tree, step);
-    int64_t end = lt_clock_mono() + STEP_MS;
-    for (; t->next < t->n; t->next++) {
-        if (lt_clock_mono() > end) {
-            lt_timer_set(t->loop, timer, 1);
-            return;
-        }
-        if (t->dirs[t->next].name && !t->dirs[t->next].scanned)
+    unsigned scanned = 0;
+    for (; t->next < t->n && scanned < STEP; t->next++)
+        if (t->dirs[t->next].name && !t->dirs[t->next].scanned) {
             scan(t, t->next);
-    }
+            scanned++;
+        }
+    if (t->next < t->n)
+        lt_timer_set(t->loop, timer, 1);
 }
 
 // Events were lost, directories may have come in them.

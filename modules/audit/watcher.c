@@ -121,10 +121,11 @@ static void note_root(struct lt_exam *e, const struct root *r) {
         lt_exam_finding(e, "write a directory that is there in audit.paths, or give lethe the rights that it needs",
                         "%s%s is not watched: %s", app, path, r->why);
     else if (r->by == ROOT_FANOTIFY)
-        lt_exam_note(e,
-                     "%s%s is watched by fanotify: all writes through this mount; not what is renamed there, what other "
-                     "mounts below it hold, and memory maps only when they are closed",
-                     app, path);
+        lt_exam_note(
+            e,
+            "%s%s is watched by fanotify: all writes through this mount; not what is renamed there, what other "
+            "mounts below it hold, and memory maps only when they are closed",
+            app, path);
     else
         lt_exam_note(e,
                      "%s%s is watched by inotify%s: %u directories%s; not who writes, what other machines write to a "
@@ -132,8 +133,9 @@ static void note_root(struct lt_exam *e, const struct root *r) {
                      app, path, r->refused ? " (fanotify is not allowed here)" : "", r->tree.live,
                      tree_is_complete(&r->tree) ? "" : " so far");
     if (r->by == ROOT_INOTIFY && r->tree.skipped)
-        lt_exam_note(e, "%u directories in it are not watched: not readable, too deep, or beyond audit.max_watches or "
-                        "fs.inotify.max_user_watches",
+        lt_exam_note(e,
+                     "%u directories in it are not watched: not readable, too deep, or beyond audit.max_watches or "
+                     "fs.inotify.max_user_watches",
                      r->tree.skipped);
     unsigned overflows = r->by == ROOT_INOTIFY ? r->tree.overflows : r->by == ROOT_FANOTIFY ? r->mount.overflows : 0;
     if (overflows)

@@ -22,7 +22,7 @@ static void expect(const char *cookie, const char *value, const char *want) {
 Test(replica, cookies_that_carry_routes) {
     expect("JSESSIONID", HEX32 ".node1", "node1"); // Tomcat
     expect("JSESSIONID", "\"" HEX32 ".node1\"", "node1");
-    expect("JSESSIONID", "x.a.b", "a.b");               // mod_proxy_balancer: all behind the first dot
+    expect("JSESSIONID", "x.a.b", "a.b");                 // mod_proxy_balancer: all behind the first dot
     expect("JSESSIONID", "abc!-12345!678", "-12345!678"); // WebLogic
     expect("JSESSIONID", "0000abcdef:clone1", "clone1");  // WebSphere
     expect("mysession", "x.y", "y");
