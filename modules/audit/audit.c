@@ -20,61 +20,84 @@ struct audit_worker {
     struct under_way_list under_way;
 };
 
+enum { COOKIES_MAX = 8 };
+
 struct audit_call {
     struct under_way under_way;
-    bool tracked, answered;
+    bool tracked;
+    // Cookies of the answer that no session's are: the sticky module decides behind us. What the application sent may be gone by the end
+    // of the exchange, the table of fields is not.
+    struct {
+        unsigned field;
+        struct lt_span name; // in the arena
+    } cookies[COOKIES_MAX];
+    unsigned n_cookies;
+    char route[AUDIT_ROUTE];
 };
 
 // --- what answers hold ---
 
-static void found(struct lt_call *c, enum audit_kind kind, struct lt_span cookie, const char *example) {
-    char route[AUDIT_ROUTE], where[AUDIT_WHERE];
-    audit_route(lt_call_request(c)->path, route);
+static void found(enum audit_kind kind, const char *route, struct lt_span cookie, const char *example) {
+    char where[AUDIT_WHERE];
     snprintf(where, sizeof where, "%.*s", (int)cookie.n, cookie.p);
     audit_found(kind, route, where, example, 1);
 }
 
 static void look_at_id(struct lt_call *c, struct lt_span cookie, struct lt_span value) {
     const struct audit_worker *w = c->worker;
-    char example[AUDIT_EXAMPLE];
+    char example[AUDIT_EXAMPLE], route[AUDIT_ROUTE];
     struct replica_name name = replica_name_of(cookie, value, w->routes);
     if (name.route.n == 0)
         return;
     snprintf(example, sizeof example, "%.*s=<id>%c%.*s", (int)cookie.n, cookie.p, name.separator, (int)name.route.n,
              name.route.p); // never the id
-    found(c, AUDIT_REPLICA_ID, cookie, example);
+    audit_route(lt_call_request(c)->path, route);
+    found(AUDIT_REPLICA_ID, route, cookie, example);
+}
+
+// What else takes cookies out is the session module, and those have names.
+static void note_cookie(struct lt_call *c, unsigned field, const struct lt_set_cookie *cookie) {
+    const struct audit_worker *w = c->worker;
+    struct audit_call *st = c->state;
+    if (!w->sees_affinity || st->n_cookies == COOKIES_MAX || audit_names(w->cookies, cookie->name, false) ||
+        lt_set_cookie_deletes(cookie, lt_clock_wall()))
+        return;
+    struct lt_span name = lt_arena_dup(lt_call_arena(c), cookie->name);
+    if (!name.p)
+        return;
+    if (st->n_cookies == 0)
+        audit_route(lt_call_request(c)->path, st->route);
+    st->cookies[st->n_cookies].field = field;
+    st->cookies[st->n_cookies++].name = name;
 }
 
 static enum lt_verdict on_response(struct lt_call *c) {
     const struct audit_worker *w = c->worker;
-    struct audit_call *st = c->state;
     const struct lt_headers *h = &lt_call_response(c)->headers;
     struct lt_set_cookie cookie;
-    st->answered = true;
-    for (struct lt_header *f = NULL; (f = lt_headers_next(h, LT_HDR_SET_COOKIE, f));)
-        if (lt_set_cookie_parse(f->value, &cookie) &&
-            (audit_names(w->routes, cookie.name, true) || audit_names(w->cookies, cookie.name, true)))
+    for (struct lt_header *f = NULL; (f = lt_headers_next(h, LT_HDR_SET_COOKIE, f));) {
+        if (!lt_set_cookie_parse(f->value, &cookie))
+            continue;
+        if (audit_names(w->routes, cookie.name, true) || audit_names(w->cookies, cookie.name, true))
             look_at_id(c, cookie.name, cookie.value);
+        note_cookie(c, (unsigned)(f - h->v), &cookie);
+    }
     const struct lt_header *location = lt_headers_get(h, LT_HDR_LOCATION);
     if (location)
         look_at_id(c, LT_S("jsessionid"), replica_id_in_url(location->value));
     return LT_NEXT;
 }
 
-// The sticky module knows affinity cookies by product and value, and has taken them out by now. What else takes cookies out is the
-// session module, and those have names.
+// The sticky module knows affinity cookies by product and value, and has taken them out by now.
 static void look_at_affinity(struct lt_call *c) {
-    const struct audit_worker *w = c->worker;
-    const struct lt_headers *h = &lt_call_response(c)->headers;
-    struct lt_set_cookie cookie;
-    for (unsigned i = 0; i < h->n; i++) {
-        const struct lt_header *f = &h->v[i];
-        if (f->id != LT_HDR_SET_COOKIE || !f->dropped || !lt_set_cookie_parse(f->value, &cookie) ||
-            audit_names(w->cookies, cookie.name, false) || lt_set_cookie_deletes(&cookie, lt_clock_wall()))
+    const struct audit_call *st = c->state;
+    char example[AUDIT_EXAMPLE];
+    for (unsigned i = 0; i < st->n_cookies; i++) {
+        struct lt_span name = st->cookies[i].name;
+        if (!lt_call_response(c)->headers.v[st->cookies[i].field].dropped)
             continue;
-        char example[AUDIT_EXAMPLE];
-        snprintf(example, sizeof example, "Set-Cookie: %.*s", (int)cookie.name.n, cookie.name.p);
-        found(c, AUDIT_STICKY, cookie.name, example);
+        snprintf(example, sizeof example, "Set-Cookie: %.*s", (int)name.n, name.p);
+        found(AUDIT_STICKY, st->route, name, example);
     }
 }
 
@@ -118,8 +141,7 @@ static void on_done(struct lt_call *c) {
         return;
     if (st->tracked)
         under_way_end(&w->under_way, &st->under_way);
-    if (st->answered && w->sees_affinity)
-        look_at_affinity(c);
+    look_at_affinity(c);
 }
 
 // --- start and end ---
