@@ -21,51 +21,58 @@ static void keep(struct sockets *s, unsigned long inode) {
         s->inode[s->n++] = inode;
 }
 
-// "  0: 0100007F:0BB8 00000000:0000 0A …": state 0A listens.
-static void read_tcp(struct sockets *s, const char *file, unsigned port) {
-    char line[512];
+enum { WORDS = 12 };
+
+// Cuts the line at its blanks; returns how many words there are.
+static unsigned split(char *line, char *words[WORDS]) {
+    unsigned n = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(line, " \n", &rest); word && n < WORDS; word = strtok_r(NULL, " \n", &rest))
+        words[n++] = word;
+    return n;
+}
+
+// "  0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 12345 …": state 0A listens.
+static void read_tcp(struct sockets *s, const char *file, unsigned long port) {
+    char line[512], *words[WORDS];
     FILE *f = fopen(file, "re");
     while (f && fgets(line, sizeof line, f)) {
-        unsigned its_port, state;
-        unsigned long inode;
-        if (sscanf(line, " %*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %*u %*u %lu", &its_port, &state, &inode) == 3 &&
-            its_port == port && state == 0x0A)
-            keep(s, inode);
+        if (split(line, words) < 10 || strcmp(words[3], "0A") != 0)
+            continue;
+        const char *colon = strrchr(words[1], ':');
+        if (colon && strtoul(colon + 1, NULL, 16) == port)
+            keep(s, strtoul(words[9], NULL, 10));
     }
     if (f)
         fclose(f);
 }
 
-// "0000…: 00000002 00000000 00010000 0001 01 12345 /path"
+// "0000…: 00000002 00000000 00010000 0001 01 12345 /path": flag 10000 listens.
 static void read_unix(struct sockets *s, struct lt_span path) {
-    char line[512];
+    char line[512], *words[WORDS];
     FILE *f = fopen("/proc/net/unix", "re");
-    while (f && fgets(line, sizeof line, f)) {
-        unsigned flags, state;
-        unsigned long inode;
-        int at = 0;
-        line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%*x: %*x %*x %x %*x %x %lu %n", &flags, &state, &inode, &at) == 3 && at && flags & 0x10000 &&
-            lt_span_eq(lt_span_cstr(line + at), path))
-            keep(s, inode);
-    }
+    while (f && fgets(line, sizeof line, f))
+        if (split(line, words) == 8 && strtoul(words[3], NULL, 16) & 0x10000 && lt_span_eq(lt_span_cstr(words[7]), path))
+            keep(s, strtoul(words[6], NULL, 10));
     if (f)
         fclose(f);
 }
 
 static bool is_one_of(const struct sockets *s, const char *link) {
-    unsigned long inode;
+    static const char prefix[] = "socket:[";
     bool found = false;
-    if (sscanf(link, "socket:[%lu]", &inode) == 1)
-        for (unsigned i = 0; i < s->n; i++)
-            found = found || s->inode[i] == inode;
+    if (strncmp(link, prefix, sizeof prefix - 1) != 0)
+        return false;
+    unsigned long inode = strtoul(link + sizeof prefix - 1, NULL, 10);
+    for (unsigned i = 0; i < s->n; i++)
+        found = found || s->inode[i] == inode;
     return found;
 }
 
-static bool holds(const struct sockets *s, int pid) {
+static bool holds(const struct sockets *s, long pid) {
     char path[64], link[64];
     bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    snprintf(path, sizeof path, "/proc/%ld/fd", pid);
     DIR *d = opendir(path);
     struct dirent *e;
     while (d && !found && (e = readdir(d))) {
@@ -82,15 +89,16 @@ static bool holds(const struct sockets *s, int pid) {
 
 // The first one: a server that forks has its children behind it.
 static int owner(const struct sockets *s) {
-    int pid = 0;
+    long pid = 0;
     DIR *d = s->n ? opendir("/proc") : NULL;
     struct dirent *e;
-    while (d && !pid && (e = readdir(d)))
-        if (isdigit((unsigned char)e->d_name[0]) && holds(s, atoi(e->d_name)))
-            pid = atoi(e->d_name);
+    while (d && !pid && (e = readdir(d))) {
+        long number = isdigit((unsigned char)e->d_name[0]) ? strtol(e->d_name, NULL, 10) : 0;
+        pid = number && holds(s, number) ? number : 0;
+    }
     if (d)
         closedir(d);
-    return pid;
+    return (int)pid;
 }
 
 int audit_find_app(struct lt_span upstream) {
@@ -100,8 +108,8 @@ int audit_find_app(struct lt_span upstream) {
     if (lt_span_starts(upstream, LT_S("unix:"))) {
         read_unix(&s, lt_span(upstream.p + 5, upstream.n - 5));
     } else if (lt_host_port(upstream, &host, &port) && lt_span_to_u64(port, 65535, &number)) {
-        read_tcp(&s, "/proc/net/tcp", (unsigned)number);
-        read_tcp(&s, "/proc/net/tcp6", (unsigned)number);
+        read_tcp(&s, "/proc/net/tcp", (unsigned long)number);
+        read_tcp(&s, "/proc/net/tcp6", (unsigned long)number);
     }
     return owner(&s);
 }

@@ -44,7 +44,7 @@ void audit_limit(unsigned rows) {
 static void put(char *out, size_t size, const char *text) {
     size_t n = 0;
     for (; text[n] && n < size - 1; n++)
-        out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
+        out[n] = (char)(text[n] >= ' ' && text[n] <= '~' ? text[n] : '?');
     out[n] = '\0';
 }
 

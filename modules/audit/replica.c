@@ -8,7 +8,7 @@
 enum { NAME_MAX_LENGTH = 16, ID_MIN = 16 };
 
 static struct replica_name behind(struct lt_span value, char separator) {
-    size_t at = lt_span_find(value, separator);
+    size_t at = value.p ? lt_span_find(value, separator) : 0;
     if (at == 0 || at + 1 >= value.n)
         return (struct replica_name){0};
     return (struct replica_name){separator, lt_span(value.p + at + 1, value.n - at - 1)};

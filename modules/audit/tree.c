@@ -83,7 +83,8 @@ static bool prepend(char *out, size_t *at, const char *name) {
     if (out[*at])
         out[--*at] = '/';
     *at -= n;
-    memcpy(out + *at, name, n);
+    for (size_t i = 0; i < n; i++)
+        out[*at + i] = name[i];
     return true;
 }
 
