@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096 };
+enum { LINE_MAX_BYTES = 4096, FIELDS = 9 };
 
 // Standard output in a way that cannot stop a worker when nobody reads: a pipe through a description of our own, since the one that
 // we were given is shared with whoever started us; a socket by a flag. A file does not block.
@@ -52,7 +52,7 @@ static void log_line(struct lt_exchange *x, int64_t ms) {
     char line[LINE_MAX_BYTES], client[LT_ADDRESS_TEXT];
     struct lt_worker *w = x->worker;
     size_t question = lt_span_find(x->request.path, '?');
-    struct lt_field fields[] = {
+    struct lt_field fields[FIELDS + 2] = {
         lt_f("id", x->id),
         lt_f("client", lt_ip_text(&x->peer, client)),
         lt_f("method", x->request.method_text),
@@ -62,9 +62,12 @@ static void log_line(struct lt_exchange *x, int64_t ms) {
         lt_fn("ms", ms),
         lt_fn("upstream_ms", x->first_byte && x->sent_at ? x->first_byte - x->sent_at : -1),
         lt_fs("outcome", outcomes[x->outcome]),
-        lt_fs("reason", x->reason),
     };
-    size_t n = sizeof fields / sizeof *fields - (x->reason ? 0 : 1);
+    size_t n = FIELDS;
+    if (x->reason)
+        fields[n++] = lt_fs("reason", x->reason);
+    if (x->trace[0])
+        fields[n++] = lt_fs("trace", x->trace);
     size_t len = lt_log_line(line, sizeof line, LT_LOG_INFO, "access", fields, n);
     if (lt_buf_append(&w->access, lt_span(line, len)))
         lt_loop_defer(&w->loop, &w->access_flush);
@@ -78,6 +81,8 @@ void lt_access_record(struct lt_exchange *x) {
         x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
     lt_worker_count(x->worker, LT_M_OK + (unsigned)x->outcome, 1);
     lt_metric_observe(&x->worker->core_metrics, LT_M_REQUEST_SECONDS, (uint64_t)ms * 1000);
+    if (x->reason && (x->outcome == LT_OUTCOME_UPSTREAM_FAILED || x->outcome == LT_OUTCOME_STORE_FAILED))
+        lt_log_note("request_failed", x->reason, x->id);
     if (x->generation->snapshot->core.log->access && x->worker->role == LT_ROLE_PROXY)
         log_line(x, ms);
 }

@@ -3,9 +3,15 @@
 
 #include "base/lost.h"
 #include "doctor.h"
+#include "feed.h"
+#include "page.h"
 #include "process.h"
 
-enum { TEXT_MAX = 4 << 20 };
+enum { TEXT_MAX = 4 << 20, EVENT_MS = 1000 };
+
+struct admin_call {
+    uint64_t seen; // of the feed
+};
 
 static bool never(const void *conf) {
     (void)conf;
@@ -34,16 +40,20 @@ static bool print_modules(struct lt_buf *out, struct lt_worker *workers, unsigne
     return true;
 }
 
+// The answer that `out` holds, which is freed.
+static enum lt_verdict reply(struct lt_call *c, bool ok, const char *type, struct lt_buf *out) {
+    enum lt_verdict v = ok ? lt_call_reply(c, 200, type, lt_buf_span(out)) : lt_call_fail(c, 503, "memory");
+    lt_buf_fini(out);
+    return v;
+}
+
 static enum lt_verdict metrics(struct lt_call *c) {
     unsigned n;
     struct lt_worker *workers = lt_process_workers(&n);
     struct lt_buf out;
     lt_buf_init(&out, TEXT_MAX);
     bool ok = print_core(&out, workers, n) && print_modules(&out, workers, n) && lt_lost_print(&out);
-    enum lt_verdict v = ok ? lt_call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", lt_buf_span(&out))
-                           : lt_call_fail(c, 503, "memory");
-    lt_buf_fini(&out);
-    return v;
+    return reply(c, ok, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 
 static enum lt_verdict doctor(struct lt_call *c) {
@@ -53,25 +63,66 @@ static enum lt_verdict doctor(struct lt_call *c) {
     bool ok = lt_doctor_report(&out, &findings);
     struct lt_span number = lt_arena_printf(lt_call_arena(c), "%u", findings);
     lt_call_reply_field(c, LT_S("Lethe-Findings"), number.p ? number : LT_S(""));
-    enum lt_verdict v = ok ? lt_call_reply(c, 200, NULL, lt_buf_span(&out)) : lt_call_fail(c, 503, "memory");
-    lt_buf_fini(&out);
-    return v;
+    return reply(c, ok, NULL, &out);
 }
+
+static void no_sniffing(struct lt_call *c) {
+    lt_call_reply_field(c, LT_S("X-Content-Type-Options"), LT_S("nosniff"));
+}
+
+static enum lt_verdict page(struct lt_call *c) {
+    struct lt_span policy = lt_page_policy();
+    if (policy.n == 0)
+        return lt_call_fail(c, 503, "page");
+    no_sniffing(c);
+    lt_call_reply_field(c, LT_S("Content-Security-Policy"), policy);
+    lt_call_reply_field(c, LT_S("Referrer-Policy"), LT_S("no-referrer"));
+    return lt_call_reply(c, 200, "text/html; charset=utf-8", lt_page());
+}
+
+static enum lt_verdict report(struct lt_call *c) {
+    struct lt_buf out;
+    lt_buf_init(&out, TEXT_MAX);
+    no_sniffing(c);
+    return reply(c, lt_feed_report(&out), "application/json", &out);
+}
+
+static bool next_event(struct lt_call *c, struct lt_buf *out) {
+    struct admin_call *st = c->state;
+    return lt_feed_event(out, &st->seen);
+}
+
+static enum lt_verdict events(struct lt_call *c) {
+    no_sniffing(c);
+    return lt_call_reply_events(c, EVENT_MS, next_event);
+}
+
+static const struct {
+    struct lt_span path;
+    lt_hook_fn *answer;
+} pages[] = {
+    {{"/", 1}, page},         {{"/metrics", 8}, metrics}, {{"/doctor", 7}, doctor},
+    {{"/report", 7}, report}, {{"/events", 7}, events},
+};
 
 static enum lt_verdict on_request(struct lt_call *c) {
     const struct lt_h1_head *request = lt_call_request(c);
-    bool is_metrics = lt_span_eq(request->path, LT_S("/metrics"));
-    if (!is_metrics && !lt_span_eq(request->path, LT_S("/doctor")))
-        return LT_NEXT;
-    if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
-        return lt_call_reply(c, 405, NULL, LT_S("write GET\n"));
-    return is_metrics ? metrics(c) : doctor(c);
+    struct lt_span path = lt_span(request->path.p, lt_span_find(request->path, '?'));
+    for (unsigned i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (!lt_span_eq(path, pages[i].path))
+            continue;
+        if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
+            return lt_call_reply(c, 405, NULL, LT_S("write GET\n"));
+        return pages[i].answer(c);
+    }
+    return LT_NEXT;
 }
 
 const struct lt_module lt_module_admin = {
     .name = "admin",
-    .summary = "answers /metrics and /doctor on the admin listener",
+    .summary = "answers the page, /report, /events, /metrics and /doctor on the admin listener",
     .phase = LT_PHASE_GATE,
+    .state_size = sizeof(struct admin_call),
     .enabled = never,
     .on_admin = true,
     .on_request = on_request,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The admin listener is an ordinary worker with a thread of its own; this module answers /metrics there.
+// The admin listener is an ordinary worker with a thread of its own; this module answers there: the page, its data, the metrics.
 #pragma once
 
 #include "module.h"

@@ -34,7 +34,8 @@ static const struct lt_option top_options[] = {
      .unit = "address",
      .check = lt_address_check,
      .doc =
-         "Where `/livez`, `/readyz`, `/startupz` and `/metrics` are answered, by a thread of its own. Empty: nowhere."},
+         "Where the admin page, `/report`, `/metrics`, `/livez`, `/readyz` and `/startupz` are answered, by a thread of its "
+         "own: for operators alone. Empty: nowhere."},
     {.name = "store",
      .type = LT_OPT_STRING,
      .offset = AT(lt_top_conf, store),

@@ -2,47 +2,55 @@
 #include "doctor.h"
 
 #include "net/address.h"
-#include "process.h"
+#include "report.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 256 + 8, ASK_SECONDS = 5, REPORT_MAX = 1 << 20 };
+enum { ASK_SECONDS = 5, REPORT_MAX = 1 << 20 };
 
 // --- the report ---
 
-// The module's rows of all workers, into `all`; returns how many.
-static unsigned rows_of(unsigned index, struct lt_metrics *all[WORKERS_MAX]) {
-    unsigned n, n_sides, k = 0;
-    struct lt_worker *workers = lt_process_workers(&n), *sides = lt_process_sides(&n_sides);
-    for (unsigned i = 0; i < n; i++)
-        all[k++] = &workers[i].module_metrics[index];
-    for (unsigned i = 0; i < n_sides; i++)
-        all[k++] = &sides[i].module_metrics[index];
-    return k;
+static bool print_entry(const struct lt_exam_entry *e, struct lt_buf *out) {
+    const struct lt_found *f = &e->found;
+    switch (e->kind) {
+    case LT_EXAM_MODULE:
+        return lt_buf_printf(out, "%s: %s\n", e->module, e->text);
+    case LT_EXAM_NOTE:
+        return lt_buf_printf(out, "   %s\n", e->text);
+    case LT_EXAM_FINDING:
+        return lt_buf_printf(out, " ! %s", e->text) && (!f->route || lt_buf_printf(out, ", on %s", f->route)) &&
+               (!f->example || lt_buf_printf(out, " (%s)", f->example)) &&
+               (!f->count || lt_buf_printf(out, ": %llu times", (unsigned long long)f->count)) &&
+               lt_buf_printf(out, "\n   -> %s\n", f->remedy);
+    default: // verdicts and figures have places of their own
+        return true;
+    }
+}
+
+static bool print_requirements(const struct lt_report *r, struct lt_buf *out) {
+    bool ok = lt_buf_printf(out, "\nrequirements of stateless services:\n");
+    for (unsigned i = 1; i < LT_REQUIREMENTS; i++) {
+        const struct lt_judgement *j = &r->requirements[i];
+        ok = ok && lt_buf_printf(out, "   %-8s %s\n            %s\n", lt_verdict_name(j->verdict),
+                                 lt_requirement_title((enum lt_requirement)i), j->evidence);
+        if (*j->remedy)
+            ok = ok && lt_buf_printf(out, "            -> %s\n", j->remedy);
+    }
+    return ok;
 }
 
 bool lt_doctor_report(struct lt_buf *out, unsigned *findings) {
-    unsigned n_sides;
-    struct lt_worker *sides = lt_process_sides(&n_sides);
-    const struct lt_snapshot *s = n_sides ? sides[0].generation->snapshot : NULL; // the admin's own: we run there
-    struct lt_metrics *all[WORKERS_MAX];
-    struct lt_exam e = {.out = out, .all = all, .config = s ? &s->config : NULL};
-    bool ok = true;
-    for (unsigned i = 0; s && i < s->n_modules; i++) {
-        const struct lt_module *m = s->modules[i];
-        if (!m->examine)
-            continue;
-        e.conf = m->options.prefix ? lt_config_group(&s->config, m->options.prefix) : NULL;
-        e.used = !m->enabled || m->enabled(e.conf);
-        e.n_all = rows_of(i, all);
-        ok = ok && lt_buf_printf(out, "%s: %s\n", m->name, e.used ? m->summary : "not in use");
-        m->examine(&e);
-    }
-    *findings = e.findings;
-    return ok && !e.full && lt_buf_printf(out, "%s\n", e.findings ? "" : "\nNothing wrong was seen.");
+    struct lt_report r;
+    bool ok = lt_report_make(&r);
+    *findings = r.exam.findings;
+    for (const struct lt_exam_entry *e = r.exam.first; ok && e; e = e->next)
+        ok = print_entry(e, out);
+    ok = ok && print_requirements(&r, out) && lt_buf_printf(out, "%s\n", *findings ? "" : "\nNothing wrong was seen.");
+    lt_report_fini(&r);
+    return ok;
 }
 
 // --- the command ---

@@ -25,12 +25,13 @@ static size_t head_limit(struct lt_exchange *x) {
 void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next) {
     static const unsigned allowed[] = {
         [LT_X_HEAD] = 1u << LT_X_REQUEST_HOOKS | 1u << LT_X_DONE,
-        [LT_X_REQUEST_HOOKS] = 1u << LT_X_CONNECT | 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
+        [LT_X_REQUEST_HOOKS] = 1u << LT_X_CONNECT | 1u << LT_X_EVENTS | 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_CONNECT] = 1u << LT_X_FORWARD | 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_FORWARD] = 1u << LT_X_CONNECT | 1u << LT_X_RESPONSE_HOOKS | 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_RESPONSE_HOOKS] = 1u << LT_X_RESPOND | 1u << LT_X_TUNNEL | 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_RESPOND] = 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_TUNNEL] = 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
+        [LT_X_EVENTS] = 1u << LT_X_END_HOOKS | 1u << LT_X_DONE,
         [LT_X_END_HOOKS] = 1u << LT_X_DONE,
         [LT_X_DONE] = 0,
     };
@@ -152,6 +153,9 @@ void lt_exchange_client_data(struct lt_exchange *x) {
     case LT_X_REQUEST_HOOKS:
         if (x->collect)
             lt_collect_pump(x);
+        break;
+    case LT_X_EVENTS:
+        lt_events_client_data(x);
         break;
     default: // it waits in the inbox
         break;
@@ -457,7 +461,7 @@ static void on_timer(struct lt_timer *t) {
     int64_t limit = x->state == LT_X_TUNNEL ? conf(x)->timeouts->tunnel : conf(x)->timeouts->upstream;
     int64_t idle = lt_clock_mono() - x->active;
     bool waits_for_hook = (x->state == LT_X_REQUEST_HOOKS && !x->collect) || x->state == LT_X_CONNECT ||
-                          x->state == LT_X_RESPONSE_HOOKS || x->state == LT_X_END_HOOKS;
+                          x->state == LT_X_RESPONSE_HOOKS || x->state == LT_X_END_HOOKS || x->state == LT_X_EVENTS;
     if (idle < limit || waits_for_hook) // those have limits of their own
         lt_timer_set(&x->worker->loop, t, idle < limit ? limit - idle : limit);
     else
@@ -483,6 +487,7 @@ void lt_exchange_finish(struct lt_exchange *x) {
         return; // hooks_done comes back here
     }
     lt_pipeline_cancel(x);
+    lt_events_end(x);
     lt_pipeline_done(x);
     lt_exchange_set_state(x, LT_X_DONE);
     lt_timer_clear(&x->worker->loop, &x->timer);

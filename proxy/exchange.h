@@ -3,12 +3,14 @@
 //
 //   HEAD ─▶ REQUEST_HOOKS ─▶ CONNECT ─▶ FORWARD ─▶ RESPONSE_HOOKS ─▶ RESPOND ─▶ END_HOOKS ─▶ DONE
 //                 │             │          │ └──▶ TUNNEL ─────────────────────────────┐       ▲
+//                 ├─ EVENTS ────┼──────────┼──────────────────────────────────────────┤       │
 //                 └─ reply ─────┴─ failed ─┴─▶ (END_HOOKS if a module must finish) ────┴───────┘
 #pragma once
 
 #include "client.h"
 #include "http/h1_body.h"
 #include "http/h1_write.h"
+#include "http/trace.h"
 #include "upstream.h"
 
 #include <stdalign.h>
@@ -22,6 +24,7 @@ enum lt_exchange_state {
     LT_X_RESPOND,        // the answer's body goes to the client
     LT_X_END_HOOKS,      // the upstream's last byte is in; modules commit
     LT_X_TUNNEL,         // bytes both ways
+    LT_X_EVENTS,         // lethe's own answer goes out piece by piece
     LT_X_DONE,
 };
 
@@ -86,6 +89,7 @@ struct lt_exchange {
     bool client_broken;
 
     struct lt_call *calls;          // one a module instance
+    struct lt_events *events;       // EVENTS: the stream of a module's own; else NULL
     struct lt_collect *collect;     // a module reads the body; NULL: it goes upstream
     struct lt_headers *reply_extra; // fields for an answer of our own; NULL: none
     struct lt_pipeline pipeline;
@@ -95,7 +99,8 @@ struct lt_exchange {
 
     // for the log
     struct lt_span id;
-    struct lt_ip peer; // the client, also when it is gone
+    char trace[LT_TRACE_ID + 1]; // of a valid traceparent; "": none
+    struct lt_ip peer;           // the client, also when it is gone
     int64_t began, sent_at, first_byte, active;
     uint64_t bytes;
     int status;
@@ -156,6 +161,13 @@ void lt_forward_identify(struct lt_exchange *x); // trusted? https? which reques
 
 // reply.c: an answer of our own. The head must not have been released. `body` NULL: a line made of status and reason.
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close);
+
+// reply.c: the head of an answer whose body follows in pieces. False: the client is gone, or no memory.
+bool lt_reply_open(struct lt_exchange *x, const char *type, enum lt_body_kind kind);
+
+// events.c: the client has sent something, or ended its side, which ends the stream; the exchange is over.
+void lt_events_client_data(struct lt_exchange *x);
+void lt_events_end(struct lt_exchange *x);
 
 // collect.c: what the client has sent goes into the module's buffer.
 void lt_collect_pump(struct lt_exchange *x);

@@ -31,6 +31,9 @@ void lt_forward_identify(struct lt_exchange *x) {
         x->id = id->value;
     else
         new_request_id(x);
+    struct lt_header *trace = lt_headers_get(h, LT_HDR_TRACEPARENT);
+    if (trace && !lt_headers_next(h, LT_HDR_TRACEPARENT, trace)) // two of them are none
+        lt_trace_id(trace->value, x->trace);
 }
 
 // Replaces all fields of this id by one.

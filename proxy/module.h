@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "config/config.h"
+#include "exam.h"
 #include "http/cookie.h"
 #include "http/h1_parse.h"
 #include "net/loop.h"
@@ -58,25 +59,6 @@ struct lt_services {
 // replaced by a reload nor torn down by a drain before.
 void lt_services_hold(const struct lt_services *s);
 void lt_services_drop(const struct lt_services *s);
-
-// What `lethe doctor` asks a module about the running process.
-struct lt_exam {
-    const void *conf;
-    const struct lt_config *config;
-    bool used; // on the main listeners
-    struct lt_buf *out;
-    bool full;                     // it did not take all
-    unsigned findings;             // so far, of all modules
-    struct lt_metrics *const *all; // for lt_exam_total()
-    unsigned n_all;
-};
-
-// A counter's value over all workers.
-uint64_t lt_exam_total(const struct lt_exam *e, unsigned row);
-// One line that says how something is; one that says what is wrong, and the next line what to do.
-void lt_exam_note(struct lt_exam *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void lt_exam_finding(struct lt_exam *e, const char *remedy, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 struct lt_module {
     const char *name, *summary;
@@ -165,6 +147,7 @@ struct lt_process_view {
     int64_t oldest_heartbeat; // ms since the worker that was silent longest last ran its loop; each runs it at least once a second
     bool started;             // all listeners accept
     bool draining;            // SIGTERM came
+    int64_t uptime; // ms since the process began
 };
 void lt_process_look(struct lt_process_view *view);
 
@@ -201,6 +184,14 @@ enum lt_verdict lt_call_reply(struct lt_call *c, int status, const char *type, s
 
 // A field for the answer of lt_call_reply() or lt_call_fail(); at most 4. The texts live as long as the exchange's arena.
 void lt_call_reply_field(struct lt_call *c, struct lt_span name, struct lt_span value);
+
+// Answers with a stream of server-sent events (in on_request), with the fields of lt_call_reply_field(). The head goes out now. `more` is
+// asked at once and then every `every_ms`: what it puts into `out` (whole events) is sent, nothing is sent when it puts nothing. The
+// stream ends when `more` says false, the client leaves, the process drains or takes over another configuration (the client asks again).
+// A client that has not taken the last piece is not given the next one (nothing old is kept for it), and one that takes nothing for
+// `timeouts.idle` is cut off. At most 8 at once a worker, then 503.
+enum lt_verdict lt_call_reply_events(struct lt_call *c, int64_t every_ms,
+                                     bool (*more)(struct lt_call *c, struct lt_buf *out));
 
 // Fails the exchange: `status` (502, 503, …) and the reason that logs, metrics and X-Lethe-Error show.
 enum lt_verdict lt_call_fail(struct lt_call *c, int status, const char *reason);

@@ -29,6 +29,7 @@ static struct {
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
+    int64_t began;   // lt_clock_mono()
     char keys[4096]; // the option as it stands now
     uint64_t keys_stamp;
 } process;
@@ -60,6 +61,7 @@ void lt_process_look(struct lt_process_view *view) {
         .draining = atomic_load(&process.draining),
     };
     int64_t now = lt_clock_mono();
+    view->uptime = now - process.began;
     for (unsigned i = 0; i < process.n; i++) {
         int64_t age = now - atomic_load(&process.workers[i].beat);
         if (age > view->oldest_heartbeat && !view->draining)
@@ -250,6 +252,7 @@ int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
     signal(SIGIO, SIG_IGN);                 // somebody opens a session file while we look whether anybody has it open
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    process.began = lt_clock_mono();
     apply_log(s);
     lt_access_open();
     int64_t drain_limit = s->core.timeouts->drain;

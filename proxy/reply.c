@@ -23,6 +23,22 @@ static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], in
     return ok && lt_headers_add(&head->headers, LT_S("Cache-Control"), LT_S("no-store"));
 }
 
+bool lt_reply_open(struct lt_exchange *x, const char *type, enum lt_body_kind kind) {
+    struct lt_h1_head head;
+    struct lt_header table[FIELDS];
+    struct lt_buf *out = &x->worker->scratch;
+    x->replied = x->head_released = true;
+    x->status = 200;
+    if (!lt_body_done(&x->request_body) || kind == LT_BODY_CLOSE)
+        x->keep = false;
+    struct lt_h1_out how = {.kind = kind, .close = !x->keep, .head_length = x->request.method == LT_METHOD_HEAD};
+    bool ok = describe(&head, table, 200, NULL, type, x->reply_extra) && lt_h1_write_response(out, &head, &how);
+    struct lt_span text = lt_buf_span(out);
+    ok = ok && lt_stream_write(&x->client->stream, &text, 1) == LT_OK;
+    lt_buf_consume(out, text.n);
+    return ok;
+}
+
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close) {
     struct lt_h1_head head;
     struct lt_header table[FIELDS];

@@ -76,6 +76,7 @@ struct lt_worker {
     unsigned n_clients;
     unsigned users; // references to generations beyond the worker's own
     struct lt_list listeners;
+    unsigned n_events; // streams of events under way
     bool draining;
     struct lt_timer heartbeat;
     _Atomic int64_t beat; // lt_clock_mono() of the last heartbeat

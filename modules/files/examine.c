@@ -24,19 +24,25 @@ static bool foreign_file(const char *path, uid_t owner, uid_t *whose) {
     return found;
 }
 
+static void find(struct lt_exam *e, enum lt_requirement breaks, uint64_t count, const char *remedy, const char *what) {
+    lt_exam_found(e, &(struct lt_found){.breaks = breaks, .count = count, .remedy = remedy}, "%s", what);
+}
+
 static void look_at_directory(struct lt_exam *e, const char *path) {
     struct files_dir dir = {.fd = -1};
     struct stat st;
     uid_t whose;
     if (stat(path, &st) != 0 || !files_owner(&dir, e->conf, &st)) {
-        lt_exam_finding(e, "write the directory that the application's own configuration names",
-                        "files.dir cannot be looked at");
+        find(e, LT_REQ_MEMORY, 0, "write the directory that the application's own configuration names",
+             "files.dir cannot be looked at");
         return;
     }
     if (foreign_file(path, dir.owner, &whose))
-        lt_exam_finding(e, "write files.owner as the user that the application runs as",
-                        "session files in files.dir belong to uid %u, lethe makes them for uid %u", (unsigned)whose,
-                        (unsigned)dir.owner);
+        lt_exam_found(e,
+                      &(struct lt_found){.breaks = LT_REQ_MEMORY,
+                                         .remedy = "write files.owner as the user that the application runs as"},
+                      "session files in files.dir belong to uid %u, lethe makes them for uid %u", (unsigned)whose,
+                      (unsigned)dir.owner);
 }
 
 void files_examine(struct lt_exam *e) {
@@ -53,21 +59,25 @@ void files_examine(struct lt_exam *e) {
         files_profile_names[conf->profile], (unsigned long long)lt_exam_total(e, M_WRITTEN),
         (unsigned long long)lt_exam_total(e, M_SAME), taken, (unsigned long long)lt_exam_total(e, M_LATE));
     if (absent && !taken)
-        lt_exam_finding(
-            e,
-            "share files.dir with the application beside this lethe: the directory that its configuration names, "
-            "and the profile of its framework",
-            "%llu requests had a session, but the application never left a file for it here", absent);
+        find(e, LT_REQ_MEMORY, absent,
+             "share files.dir with the application beside this lethe: the directory that its configuration names, and "
+             "the "
+             "profile of its framework",
+             "requests had a session, but the application never left a file for it here");
     if (refused)
-        lt_exam_finding(e, "see the log event session_file_refused: it says which and why",
-                        "%llu files were refused: links, foreign owners, no regular files", refused);
+        find(e, LT_REQ_MEMORY, refused, "see the log event session_file_refused: it says which and why",
+             "files were refused: links, foreign owners, no regular files");
     if (unsettled)
-        lt_exam_finding(
-            e,
+        find(
+            e, LT_REQ_MEMORY, unsettled,
             "put PersistentManager and PersistentValve into the context that serves these paths: docs/stacks/tomcat.md",
-            "%llu requests with a session ended without the write that should follow each", unsettled);
+            "requests with a session ended without the write that should follow each");
     if (busy)
-        lt_exam_finding(e, "find out what the application does while it holds its session, or raise files.wait",
-                        "%llu requests failed because the application held its session too long", busy);
+        find(e, LT_REQ_NONE, busy, "find out what the application does while it holds its session, or raise files.wait",
+             "requests failed because the application held its session too long");
+    if (taken)
+        lt_exam_kept(e, LT_REQ_MEMORY, "session files are carried: %llu were taken into the store after requests", taken);
+    else
+        lt_exam_unsure(e, LT_REQ_MEMORY, "log in once and look again", "no session file has been carried yet");
     look_at_directory(e, semicolon ? semicolon + 1 : conf->dir.p);
 }

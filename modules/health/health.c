@@ -24,6 +24,7 @@ struct health_worker {
 };
 
 enum probe { LIVEZ, READYZ, STARTUPZ, NO_PROBE };
+enum { PASSED, FAILED, RESULTS }; // a metric's row is probe * RESULTS + result
 
 struct health_call {
     enum probe probe;
@@ -139,6 +140,7 @@ static enum lt_verdict answer(struct lt_call *c) {
              w->app.ok ? "accepts connections" : "does not accept a connection");
     if (r.n == 0)
         r.n = (size_t)snprintf(r.text, sizeof r.text, "ok\n");
+    lt_metric_add(c->metrics, st->probe * RESULTS + (r.failed ? FAILED : PASSED), 1);
     return lt_call_reply(c, r.failed ? 503 : 200, "text/plain; charset=utf-8", lt_span(r.text, r.n));
 }
 
@@ -204,6 +206,29 @@ static const char *check_path(struct lt_span entry) {
                : "write \"/healthz=livez\" (livez, readyz or startupz), or a path that ends so";
 }
 
+#define PROBE(probe, result)                                                                                           \
+    { "lethe_probes_total", "Probes answered by lethe.", LT_COUNTER, "probe=\"" probe "\",result=\"" result "\"" }
+
+static const struct lt_metric metrics[] = {
+    PROBE("livez", "ok"),      PROBE("livez", "failed"), PROBE("readyz", "ok"),
+    PROBE("readyz", "failed"), PROBE("startupz", "ok"),  PROBE("startupz", "failed"),
+};
+
+static void examine(struct lt_exam *e) {
+    unsigned long long answered = 0, failed = 0;
+    for (unsigned p = 0; p < NO_PROBE; p++) {
+        answered += lt_exam_total(e, p * RESULTS + PASSED) + lt_exam_total(e, p * RESULTS + FAILED);
+        failed += lt_exam_total(e, p * RESULTS + FAILED);
+    }
+    if (answered)
+        lt_exam_kept(e, LT_REQ_HEALTH,
+                     "lethe answers probes from its own condition and the application's socket (%llu so far, %llu with "
+                     "503); probes that go to the application itself are not watched",
+                     answered, failed);
+    lt_exam_number(e, "probes", "answered", answered);
+    lt_exam_number(e, "probes", "failed", failed);
+}
+
 #define AT(field) offsetof(struct health_conf, field)
 
 // One row an option.
@@ -262,10 +287,13 @@ const struct lt_module lt_module_health = {
     .phase = LT_PHASE_GATE,
     .options = {"health", options, sizeof options / sizeof *options, sizeof(struct health_conf), NULL},
     .worker_size = sizeof(struct health_worker),
+    .metrics = metrics,
+    .n_metrics = sizeof metrics / sizeof *metrics,
     .state_size = sizeof(struct health_call),
     .enabled = enabled,
     .on_admin = true,
     .worker_init = worker_init,
     .worker_fini = worker_fini,
     .on_request = on_request,
+    .examine = examine,
 };

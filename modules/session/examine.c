@@ -4,27 +4,131 @@
 
 #include "base/lost.h"
 
+#include <stdio.h>
+
 static const struct cause {
     const char *reason, *what, *remedy;
+    enum lt_requirement breaks;
 } causes[] = {
     {"missing_file", "the application did not know a session whose file lethe should have carried, and began another",
-     "files.dir must be the directory of the application beside this lethe, shared with it alone; see docs/stacks"},
+     "files.dir must be the directory of the application beside this lethe, shared with it alone; see docs/stacks",
+     LT_REQ_MEMORY},
     {"adapter_miss", "the application asked for a session that the store does not have",
-     "load the adapter on every replica, and let the store keep what it has (no eviction, persistence)"},
+     "load the adapter on every replica, and let the store keep what it has (no eviction, persistence)", LT_REQ_STORE},
     {"late_write", "the application wrote its session behind its answer, when another request had begun already",
-     "close the session before the answer ends (session_write_close() before fastcgi_finish_request())"},
+     "close the session before the answer ends (session_write_close() before fastcgi_finish_request())", LT_REQ_MEMORY},
     {"reissued_id", "a page that only reads gave its user a new session: the application does not know its own id",
      "session content stays in the application: set files.profile or state_api.profile (a login by GET looks the "
-     "same)"},
+     "same)",
+     LT_REQ_MEMORY},
     {"not_committed", "what a request made of its session could not be stored, and its answer failed",
-     "see lethe_store_seconds and lethe_store_breaker_open: the store was away, or a request lasted beyond its lease"},
+     "see lethe_store_seconds and lethe_store_breaker_open: the store was away, or a request lasted beyond its lease",
+     LT_REQ_STORE},
 };
 
 static void verdict(struct lt_exam *e, const struct lt_lost *row) {
     for (unsigned i = 0; i < sizeof causes / sizeof *causes; i++)
         if (strcmp(causes[i].reason, row->reason) == 0)
-            lt_exam_finding(e, causes[i].remedy, "%llu times on %s: %s", (unsigned long long)row->count, row->route,
-                            causes[i].what);
+            lt_exam_found(e,
+                          &(struct lt_found){.breaks = causes[i].breaks,
+                                             .remedy = causes[i].remedy,
+                                             .route = row->route,
+                                             .example = row->reason,
+                                             .count = row->count},
+                          "%s", causes[i].what);
+}
+
+// The store's kind by its URL, of which nothing else is shown.
+static const char *kind_of(struct lt_span url) {
+    static const struct {
+        struct lt_span scheme;
+        const char *name;
+    } kinds[] = {
+        {{"redis+cluster", 13}, "Redis Cluster"},
+        {{"rediss+cluster", 14}, "Redis Cluster"},
+        {{"redis+sentinel", 14}, "Redis with Sentinel"},
+        {{"rediss+sentinel", 15}, "Redis with Sentinel"},
+        {{"redis", 5}, "Redis"},
+        {{"postgres", 8}, "PostgreSQL"},
+        {{"memcached", 9}, "memcached"},
+        {{"jwt", 3}, "JSON Web Tokens that the client holds"},
+    };
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (lt_span_starts(url, kinds[i].scheme))
+            return kinds[i].name;
+    return "encrypted cookies";
+}
+
+static const char *duration(int64_t ms, char out[32]) {
+    bool minutes = ms % 60000 == 0, hours = ms % 3600000 == 0;
+    snprintf(out, 32, "%lld %s",
+             (long long)(ms / (hours     ? 3600000
+                               : minutes ? 60000
+                                         : 1000)),
+             hours     ? "h"
+             : minutes ? "min"
+                       : "s");
+    return out;
+}
+
+static void look_at_store(struct lt_exam *e) {
+    const struct session_conf *conf = e->conf;
+    const char *kind = kind_of(lt_config_text(e->config, "store"));
+    uint64_t full = lt_exam_total(e, M_STORE_EVENTS + LT_STORE_FULL);
+    uint64_t evicted = lt_exam_total(e, M_STORE_EVENTS + LT_STORE_EVICTED);
+    if (lt_config_text(e->config, "keys").n == 0)
+        lt_exam_found(e,
+                      &(struct lt_found){.breaks = LT_REQ_STORE,
+                                         .remedy = "give every replica the same LETHE_KEYS, made by \"lethe keygen\""},
+                      "there is no key ring");
+    if (lt_exam_total(e, M_BREAKER))
+        lt_exam_found(
+            e, &(struct lt_found){.urgent = true, .remedy = "look at the store itself: lethe asks again by itself"},
+            "the session store does not answer now");
+    if (full)
+        lt_exam_found(e,
+                      &(struct lt_found){.breaks = LT_REQ_STORE,
+                                         .count = full,
+                                         .remedy = "give the store more memory, or shorten session.idle_ttl"},
+                      "the store had no memory left, and sessions could not be written");
+    if (evicted)
+        lt_exam_found(e,
+                      &(struct lt_found){.breaks = LT_REQ_STORE,
+                                         .count = evicted,
+                                         .remedy = "set maxmemory-policy noeviction, and give Redis more memory"},
+                      "the store threw keys away to have memory: sessions may be among them");
+    char idle[32], absolute[32];
+    lt_exam_kept(e, LT_REQ_STORE, "sessions are in %s; each ends %s after its last use, %s after it began at the latest",
+                 kind, duration(conf->idle_ttl, idle), duration(conf->absolute_ttl, absolute));
+    lt_exam_text(e, "store", "kind", kind);
+    lt_exam_number(e, "store", "client_held", lt_store_is_client_held(lt_config_text(e->config, "store")));
+    lt_exam_number(e, "store", "breaker_open", lt_exam_total(e, M_BREAKER));
+    lt_exam_number(e, "store", "breaker_opened", lt_exam_total(e, M_STORE_EVENTS + LT_STORE_BREAKER_OPENED));
+    lt_exam_number(e, "store", "full", full);
+    lt_exam_number(e, "store", "evicted", evicted);
+    lt_exam_times(e, "store", "seconds", M_STORE_SECONDS);
+}
+
+static void tell_figures(struct lt_exam *e) {
+    static const struct {
+        const char *name;
+        unsigned row;
+    } figures[] = {
+        {"created", M_CREATED},
+        {"loaded", M_LOADED},
+        {"missing", M_MISSING},
+        {"rotated", M_ROTATED},
+        {"ended", M_ENDED},
+        {"lost", M_LOST},
+        {"lock_waited", M_LOCK_WAITED},
+        {"lock_timeout", M_LOCK_TIMEOUT},
+        {"fenced", M_FENCED},
+        {"revoked", M_REVOKED},
+        {"outage_sealed", M_OUTAGE_SEALED},
+        {"outage_anonymous", M_OUTAGE_ANONYMOUS},
+    };
+    for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
+        lt_exam_number(e, "sessions", figures[i].name, lt_exam_total(e, figures[i].row));
 }
 
 void session_examine(struct lt_exam *e) {
@@ -33,13 +137,18 @@ void session_examine(struct lt_exam *e) {
     unsigned long long created = lt_exam_total(e, M_CREATED), loaded = lt_exam_total(e, M_LOADED);
     lt_exam_note(e, "%llu sessions made, %llu loads, %llu new ids, %llu ended", created, loaded,
                  (unsigned long long)lt_exam_total(e, M_ROTATED), (unsigned long long)lt_exam_total(e, M_ENDED));
-    if (lt_config_text(e->config, "keys").n == 0)
-        lt_exam_finding(e, "give every replica the same LETHE_KEYS, made by \"lethe keygen\"", "there is no key ring");
-    if (lt_exam_total(e, M_BREAKER))
-        lt_exam_finding(e, "look at the store itself: lethe asks again by itself",
-                        "the session store does not answer now");
+    look_at_store(e);
+    tell_figures(e);
     for (unsigned i = 0; i < n; i++)
         verdict(e, &rows[i]);
     if (created + loaded == 0)
         lt_exam_note(e, "no answer has set one of session.cookies yet");
+    if (!e->carriers)
+        lt_exam_unsure(
+            e, LT_REQ_MEMORY,
+            "where the application keeps session content in files or in memory, set files.profile or "
+            "state_api.profile: docs/README.md has a page for each stack",
+            "no carrier is in use, so only the session's cookies are carried; what the application keeps for "
+            "them is not watched, but for new ids that it gives to known users (none in %llu loads)",
+            loaded);
 }

@@ -36,7 +36,7 @@ void adapters_note(struct lt_span adapter, struct lt_span store, bool hooked, st
     if (hooked)
         LT_LOG(LT_LOG_INFO, "adapter_hooked", lt_f("adapter", adapter), lt_f("store", store), lt_f("detail", detail));
     else
-        LT_LOG(LT_LOG_WARN, "adapter_failed", lt_f("adapter", adapter), lt_f("store", store), lt_f("why", detail));
+        LT_LOG(LT_LOG_WARN, "adapter_failed", lt_f("adapter", adapter), lt_f("store", store), lt_f("detail", detail));
 }
 
 unsigned adapters_examine(struct lt_exam *e) {

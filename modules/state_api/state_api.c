@@ -137,6 +137,10 @@ static void on_done(struct lt_call *c) {
         in_flight_remove(&((struct state_call *)c->state)->flight);
 }
 
+static void find(struct lt_exam *e, const char *remedy, uint64_t count, const char *what) {
+    lt_exam_found(e, &(struct lt_found){.breaks = LT_REQ_MEMORY, .remedy = remedy, .count = count}, "%s", what);
+}
+
 static void examine(struct lt_exam *e) {
     if (!e->used)
         return;
@@ -147,16 +151,26 @@ static void examine(struct lt_exam *e) {
     lt_exam_note(e, "%llu requests with a session; the adapter has read %llu and written %llu times", sessions, reads,
                  writes);
     if (!hooked)
-        lt_exam_finding(
-            e, "start the application with the adapter's environment variable and LETHE_STATE_API_LISTEN: docs/stacks",
-            "no adapter has hooked anything");
+        find(e, "start the application with the adapter's environment variable and LETHE_STATE_API_LISTEN: docs/stacks",
+             0, "no adapter has hooked anything");
     else if (sessions && reads + writes == 0)
-        lt_exam_finding(
-            e, "look whether it bundles its session library, or has another store: docs/stacks says what an adapter reaches",
-            "the adapter is loaded, but the application keeps its sessions elsewhere");
+        find(e, "look whether it bundles its session library, or has another store: docs/stacks says what an adapter reaches",
+             sessions, "the adapter is loaded, but the application keeps its sessions elsewhere");
     if (refused)
-        lt_exam_finding(e, "write the application's user id into state_api.allow_uids",
-                        "%llu calls of another user were refused", refused);
+        find(e, "write the application's user id into state_api.allow_uids", refused,
+             "calls of another user were refused");
+    if (lt_exam_total(e, M_BREAKER))
+        lt_exam_found(
+            e, &(struct lt_found){.urgent = true, .remedy = "look at the store itself: lethe asks again by itself"},
+            "the store does not answer the state API now");
+    if (writes)
+        lt_exam_kept(e, LT_REQ_MEMORY, "session memory is carried: the adapter has written %llu sessions to the store",
+                     writes);
+    else
+        lt_exam_unsure(e, LT_REQ_MEMORY, "log in once and look again", "the adapter has written no session yet");
+    lt_exam_number(e, "sessions", "adapter_reads", reads);
+    lt_exam_number(e, "sessions", "adapter_writes", writes);
+    lt_exam_times(e, "store", "state_api_seconds", M_SECONDS);
 }
 
 #define AT(field) offsetof(struct state_conf, field)

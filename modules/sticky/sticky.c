@@ -221,13 +221,26 @@ static void examine(struct lt_exam *e) {
     };
     for (unsigned p = 0; p < PRODUCTS; p++) {
         unsigned long long in = lt_exam_total(e, p * SIDES + REQUEST), out = lt_exam_total(e, p * SIDES + RESPONSE);
-        if (in)
-            lt_exam_finding(e, sticky_off[p],
-                            "the balancer in front is still sticky: %llu affinity cookies of %s came with requests", in,
-                            labels[p]);
-        if (out)
+        if (in) {
+            lt_exam_found(
+                e,
+                &(struct lt_found){.breaks = LT_REQ_STICKY, .remedy = sticky_off[p], .example = labels[p], .count = in},
+                "the balancer in front is still sticky: affinity cookies of %s came with requests", labels[p]);
+            lt_exam_number(e, "stripped_request", labels[p], in);
+        }
+        if (out) {
             lt_exam_note(e, "%llu affinity cookies of %s were taken out of answers", out, labels[p]);
+            lt_exam_number(e, "stripped_response", labels[p], out);
+        }
     }
+    if (e->used && e->requests)
+        lt_exam_kept(
+            e, LT_REQ_STICKY,
+            "no affinity cookie came with %llu requests; a balancer that sticks by the client's address leaves no "
+            "trace in a request, and is not watched",
+            (unsigned long long)e->requests);
+    else if (e->used)
+        lt_exam_unsure(e, LT_REQ_STICKY, "send traffic through the balancer", "no request has come yet");
 }
 
 const struct lt_module lt_module_sticky = {

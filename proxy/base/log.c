@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 
+#include <ctype.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -121,7 +123,88 @@ size_t lt_log_line(char *out, size_t size, enum lt_log_level level, const char *
     return l.n;
 }
 
+// --- what went wrong lately ---
+
+// Rare events, so one lock. The newest row stands at the end.
+static struct {
+    pthread_mutex_t lock;
+    struct lt_log_row rows[LT_LOG_ROWS];
+    unsigned n;
+} recent = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void copy(char *to, size_t size, struct lt_span s) {
+    size_t n = s.n < size ? s.n : size - 1;
+    if (n)
+        memcpy(to, s.p, n);
+    to[n] = '\0';
+}
+
+// A request's id can come from a peer: only what looks like one is shown.
+static bool is_id(struct lt_span s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (!isalnum((unsigned char)s.p[i]) && !strchr("-_.:", s.p[i]))
+            return false;
+    return true;
+}
+
+static void make_row(struct lt_log_row *row, enum lt_log_level level, const char *event, const struct lt_field *fields,
+                     size_t n) {
+    *row = (struct lt_log_row){.time = lt_clock_wall(), .level = level, .count = 1};
+    copy(row->event, sizeof row->event, lt_span_cstr(event));
+    for (size_t i = 0; i < n; i++) {
+        const struct lt_field *f = &fields[i];
+        if (strcmp(f->key, "why") == 0)
+            copy(row->why, sizeof row->why, f->text);
+        else if (strcmp(f->key, "do") == 0)
+            copy(row->advice, sizeof row->advice, f->text);
+        else if (strcmp(f->key, "id") == 0 && is_id(f->text))
+            copy(row->id, sizeof row->id, f->text);
+    }
+}
+
+static bool is_same(const struct lt_log_row *a, const struct lt_log_row *b) {
+    return a->level == b->level && strcmp(a->event, b->event) == 0 && strcmp(a->why, b->why) == 0 &&
+           strcmp(a->advice, b->advice) == 0;
+}
+
+// The same again counts up and comes to the end: a store that is away does not push out all else.
+static void remember(enum lt_log_level level, const char *event, const struct lt_field *fields, size_t n) {
+    struct lt_log_row row;
+    make_row(&row, level, event, fields, n);
+    pthread_mutex_lock(&recent.lock);
+    unsigned at = 0;
+    while (at < recent.n && !is_same(&recent.rows[at], &row))
+        at++;
+    if (at < recent.n)
+        row.count += recent.rows[at].count;
+    else if (recent.n == LT_LOG_ROWS)
+        at = 0;
+    else
+        recent.n++;
+    memmove(&recent.rows[at], &recent.rows[at + 1], (recent.n - at - 1) * sizeof row);
+    recent.rows[recent.n - 1] = row;
+    pthread_mutex_unlock(&recent.lock);
+}
+
+void lt_log_note(const char *event, const char *why, struct lt_span id) {
+    const struct lt_field fields[] = {lt_fs("why", why), lt_f("id", id)};
+    remember(LT_LOG_ERROR, event, fields, 2);
+}
+
+unsigned lt_log_recent(struct lt_log_row rows[LT_LOG_ROWS]) {
+    pthread_mutex_lock(&recent.lock);
+    unsigned n = recent.n;
+    for (unsigned i = 0; i < n; i++)
+        rows[i] = recent.rows[n - 1 - i];
+    pthread_mutex_unlock(&recent.lock);
+    return n;
+}
+
+// --- an event ---
+
 void lt_log_event(enum lt_log_level level, const char *event, const struct lt_field *fields, size_t n) {
+    if (level <= LT_LOG_WARN)
+        remember(level, event, fields, n);
     if (!lt_log_wants(level))
         return;
     char line[4096];

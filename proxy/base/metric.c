@@ -6,10 +6,8 @@
 const uint64_t lt_histogram_bounds[LT_HISTOGRAM_BUCKETS] = {
     100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000, 60000000};
 
-enum { HISTOGRAM_SLOTS = LT_HISTOGRAM_BUCKETS + 2 };
-
 static unsigned slots_of(enum lt_metric_kind kind) {
-    return kind == LT_HISTOGRAM ? HISTOGRAM_SLOTS : 1;
+    return kind == LT_HISTOGRAM ? LT_HISTOGRAM_SLOTS : 1;
 }
 
 bool lt_metrics_init(struct lt_metrics *m, const struct lt_metric *rows, unsigned n) {
@@ -61,6 +59,11 @@ uint64_t lt_metrics_total(struct lt_metrics *const *all, unsigned n, unsigned ro
     for (unsigned i = 0; i < (slots == 1 ? 1 : slots - 1); i++)
         total += sum(all, n, first + i);
     return total;
+}
+
+void lt_metrics_times(struct lt_metrics *const *all, unsigned n, unsigned row, uint64_t slots[LT_HISTOGRAM_SLOTS]) {
+    for (unsigned i = 0; i < LT_HISTOGRAM_SLOTS; i++)
+        slots[i] = sum(all, n, all[0]->first[row] + i);
 }
 
 static bool print_histogram(struct lt_buf *out, const struct lt_metric *row, struct lt_metrics *const *all, unsigned n,

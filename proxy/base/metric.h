@@ -18,7 +18,10 @@ struct lt_metric {
 };
 
 // Upper bounds of the histogram's buckets, in microseconds; the last, +Inf, is implied.
-enum { LT_HISTOGRAM_BUCKETS = 16 };
+enum {
+    LT_HISTOGRAM_BUCKETS = 16,
+    LT_HISTOGRAM_SLOTS = LT_HISTOGRAM_BUCKETS + 2, // and what is beyond the last bound, and the sum in microseconds
+};
 extern const uint64_t lt_histogram_bounds[LT_HISTOGRAM_BUCKETS];
 
 // The slots of one table for one worker. Written by the worker alone, read by the admin thread.
@@ -26,7 +29,7 @@ struct lt_metrics {
     const struct lt_metric *rows;
     unsigned n;
     unsigned *first;         // row -> its first slot
-    _Atomic uint64_t *slots; // a counter or gauge takes one, a histogram buckets + 2 (+Inf is the count, then the sum)
+    _Atomic uint64_t *slots; // a counter or gauge takes one, a histogram LT_HISTOGRAM_SLOTS
 };
 
 // False: no memory. `rows` must outlive it.
@@ -47,6 +50,9 @@ void lt_metric_observe(struct lt_metrics *m, unsigned row, uint64_t us);
 
 // The value of a counter or gauge, or a histogram's number of observations, over `all[0..n)`.
 uint64_t lt_metrics_total(struct lt_metrics *const *all, unsigned n, unsigned row);
+
+// A histogram over `all[0..n)`: how many observations in each bucket and beyond the last bound (not summed up), and their sum.
+void lt_metrics_times(struct lt_metrics *const *all, unsigned n, unsigned row, uint64_t slots[LT_HISTOGRAM_SLOTS]);
 
 // Appends the table in Prometheus text format 0.0.4, summed over `all[0..n)`, which share one table.
 // Histograms print in seconds. False: `out` is full.

@@ -31,6 +31,7 @@ static const struct {
     [LT_HDR_X_FORWARDED_PROTO] = NAME("X-Forwarded-Proto"),
     [LT_HDR_X_FORWARDED_HOST] = NAME("X-Forwarded-Host"),
     [LT_HDR_X_REQUEST_ID] = NAME("X-Request-Id"),
+    [LT_HDR_TRACEPARENT] = NAME("traceparent"),
     [LT_HDR_VIA] = NAME("Via"),
     [LT_HDR_DATE] = NAME("Date"),
 #undef NAME
@@ -46,6 +47,7 @@ static const unsigned char by_length[24][3] = {
     [8] = {LT_HDR_LOCATION},
     [9] = {LT_HDR_FORWARDED},
     [10] = {LT_HDR_CONNECTION, LT_HDR_SET_COOKIE, LT_HDR_KEEP_ALIVE},
+    [11] = {LT_HDR_TRACEPARENT},
     [12] = {LT_HDR_CONTENT_TYPE, LT_HDR_X_REQUEST_ID},
     [14] = {LT_HDR_CONTENT_LENGTH},
     [15] = {LT_HDR_X_FORWARDED_FOR},

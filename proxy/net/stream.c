@@ -250,6 +250,11 @@ bool lt_stream_still_takes(struct lt_stream *s) {
     return moved;
 }
 
+bool lt_stream_took_all(const struct lt_stream *s) {
+    int unsent = 0;
+    return s->out.len == 0 && ioctl(s->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+}
+
 enum lt_err lt_stream_uncork(struct lt_stream *s) {
     s->corked = false;
     if (s->writing)

@@ -61,6 +61,9 @@ static inline size_t lt_stream_pending(const struct lt_stream *s) {
 // Has the peer taken any byte since the last call? A slow reader is no silent one.
 bool lt_stream_still_takes(struct lt_stream *s);
 
+// Has the peer acknowledged (of a unix socket: read) all that was ever written?
+bool lt_stream_took_all(const struct lt_stream *s);
+
 // A corked stream collects (up to out_max); uncorking sends. Errors as for lt_stream_write.
 static inline void lt_stream_cork(struct lt_stream *s) {
     s->corked = true;

@@ -112,7 +112,7 @@ def test_error_of_the_application_is_not_lethes(app):
 
 # --- the admin listener ---
 
-@pytest.mark.parametrize("path,status", [("/livez", 200), ("/startupz", 200), ("/metrics", 200), ("/metrics?x=1", (200, 404)), ("/", 404),
+@pytest.mark.parametrize("path,status", [("/livez", 200), ("/startupz", 200), ("/metrics", 200), ("/metrics?x=1", (200, 404)), ("/", 200),
                                          ("/other", 404)])
 def test_admin_paths(app, path, status):
     with Lethe(app.address) as lethe:

@@ -234,7 +234,7 @@ def test_adapters_are_noted_once(apis):
     one.status("POST", "/v1/adapters/node", Lethe_Store="koa-session", Lethe_Status="failed", Lethe_Detail="keeps its sessions in cookies")
     (failed,) = wait_for(lambda: lethe.events("adapter_failed"), 10)
     assert len(lethe.events("adapter_hooked")) == 1
-    assert failed["why"] == "keeps its sessions in cookies"
+    assert failed["detail"] == "keeps its sessions in cookies"
     assert lethe.metrics().get("lethe_adapters_total", status="hooked") == 3
 
 

@@ -85,6 +85,44 @@ Test(log, levels) {
     cr_assert(lt_log_wants(LT_LOG_DEBUG));
 }
 
+static void say(enum lt_log_level level, const char *event, const char *why) {
+    LT_LOG(level, event, lt_fs("id", "r1"), lt_fs("why", why), lt_fs("do", "mend it"), lt_fs("cookie", "s3cret"));
+}
+
+// Kept whatever the log's level is; nothing but the event, the reason, the advice and the id.
+Test(log, recent_errors) {
+    struct lt_log_row rows[LT_LOG_ROWS];
+    stand_still(LT_LOG_TEXT);
+    int kept = dup(STDERR_FILENO);
+    cr_assert_not_null(freopen("/dev/null", "w", stderr));
+    lt_log_setup(LT_LOG_ERROR, LT_LOG_TEXT);
+    say(LT_LOG_INFO, "started", "all is well");
+    cr_assert_eq(lt_log_recent(rows), 0);
+    say(LT_LOG_WARN, "away", "refused");
+    say(LT_LOG_ERROR, "broken", "disk");
+    say(LT_LOG_WARN, "away", "refused");
+    cr_assert_eq(lt_log_recent(rows), 2);
+    cr_assert_str_eq(rows[0].event, "away");
+    cr_assert_eq(rows[0].count, 2);
+    cr_assert_eq(rows[0].time, 1000000000007);
+    cr_assert_str_eq(rows[1].event, "broken");
+    cr_assert_str_eq(rows[1].why, "disk");
+    cr_assert_str_eq(rows[1].advice, "mend it");
+    cr_assert_str_eq(rows[1].id, "r1");
+    cr_assert_null(memmem(rows, sizeof *rows * 2, "s3cret", 6));
+    for (int i = 0; i < LT_LOG_ROWS; i++) {
+        char why[16];
+        snprintf(why, sizeof why, "%d", i);
+        lt_log_note("request_failed", why, LT_S("not an id"));
+    }
+    cr_assert_eq(lt_log_recent(rows), LT_LOG_ROWS);
+    cr_assert_str_eq(rows[0].why, "63");
+    cr_assert_str_eq(rows[0].id, "");
+    cr_assert_str_eq(rows[LT_LOG_ROWS - 1].why, "0", "the oldest went first");
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+}
+
 Test(log, an_event_is_one_line_on_stderr) {
     char got[512];
     int ends[2];
