@@ -185,22 +185,27 @@ static void worker_fini(void *worker) {
 // --- the report ---
 
 static const struct {
+    enum lt_requirement breaks;
     const char *what, *remedy;
 } words[AUDIT_KINDS] = {
-    [AUDIT_DISK] = {"files were written in",
+    [AUDIT_DISK] = {LT_REQ_FILES, "files were written in",
                     "keep them where every replica finds them (an object store, a database), or "
                     "name in audit.allow what may be lost"},
-    [AUDIT_STICKY] = {"the answer sets the affinity cookie",
+    [AUDIT_STICKY] = {LT_REQ_STICKY, "the answer sets the affinity cookie",
                       "switch it off where it is set: in the application, or in what stands between it and lethe"},
-    [AUDIT_REPLICA_ID] = {"the session id names the replica in the cookie",
+    [AUDIT_REPLICA_ID] = {LT_REQ_STICKY, "the session id names the replica in the cookie",
                           "let the application make ids without a route (Tomcat: no jvmRoute), and balance without it"},
-    [AUDIT_GROWTH] = {"audit.max_growth was passed in",
+    [AUDIT_GROWTH] = {LT_REQ_FILES, "audit.max_growth was passed in",
                       "find what fills it (logs to standard output, caches with a limit), or raise audit.max_growth"},
 };
 
 static void tell(struct lt_exam *e, const struct audit_row *r) {
-    lt_exam_finding(e, words[r->kind].remedy, "%s: %llu times on %s: %s %s, the last: %s", audit_kind_names[r->kind],
-                    (unsigned long long)r->count, r->route, words[r->kind].what, r->where, r->example);
+    const struct lt_found what = {.breaks = words[r->kind].breaks,
+                                  .remedy = words[r->kind].remedy,
+                                  .route = strcmp(r->route, "?") == 0 ? NULL : r->route,
+                                  .example = r->example,
+                                  .count = r->count};
+    lt_exam_found(e, &what, "%s: %s %s", audit_kind_names[r->kind], words[r->kind].what, r->where);
 }
 
 static void examine(struct lt_exam *e) {

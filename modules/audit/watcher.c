@@ -145,10 +145,22 @@ static void note_root(struct lt_exam *e, const struct root *r) {
                      (unsigned long long)r->base, r->measure.cut ? " (too deep or too much: not all was added up)" : "");
 }
 
+static bool sees_all(const struct root *r) {
+    return r->by == ROOT_FANOTIFY ? r->mount.overflows == 0
+                                  : r->by == ROOT_INOTIFY && r->tree.overflows == 0 && r->tree.skipped == 0;
+}
+
 void watcher_examine(struct lt_exam *e) {
     if (lt_list_empty(&home.watchers))
         return;
     const struct watcher *w = LT_ENTRY(home.watchers.next, struct watcher, node);
-    for (unsigned i = 0; i < w->n; i++)
+    bool all = w->n > 0;
+    for (unsigned i = 0; i < w->n; i++) {
         note_root(e, &w->roots[i]);
+        all = all && sees_all(&w->roots[i]);
+    }
+    if (all && audit_count(AUDIT_DISK) == 0)
+        lt_exam_kept(e, LT_REQ_FILES, "nothing was written in %u watched directories outside audit.allow", w->n);
+    else if (w->n && !all)
+        lt_exam_unsure(e, LT_REQ_FILES, "see what is not watched below audit", "not all of audit.paths is seen");
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the audit stand on: a PHP application in apps/audit with a directory of its own, and lethe that watches that."""
+import json
 import os
-import re
 import shutil
 import subprocess
 
@@ -66,14 +66,11 @@ class Stand:
         return self.lethe.get_admin("/doctor").body.decode()
 
     def findings(self):
-        """[(kind, count, route, what, remedy)] of the audit alone."""
-        lines = self.report().splitlines()
-        found = []
-        for i, line in enumerate(lines):
-            m = re.match(r" ! ([a-z-]+): (\d+) times on (\S+): (.*)$", line)
-            if m and m.group(1) in KINDS:
-                found.append((m.group(1), int(m.group(2)), m.group(3), m.group(4), lines[i + 1].strip()))
-        return found
+        """[(kind, count, route, what, remedy)] of the audit alone; a route that is not told is "?"."""
+        all_of_them = json.loads(self.lethe.get_admin("/report").body)["findings"]
+        found = [(f["text"].split(": ")[0], f) for f in all_of_them if f["module"] == "audit"]
+        return [(kind, f["count"], f["route"] or "?", f"{f['text']}, the last: {f['example']}", f["remedy"])
+                for kind, f in found if kind in KINDS]
 
     @staticmethod
     def files(findings):
