@@ -144,7 +144,7 @@ static size_t header_left(struct lt_client *c) {
     struct lt_address named;
     if (!c->tls || have.n >= sizeof data)
         return SIZE_MAX;
-    if (have.n)
+    if (have.p)
         memcpy(data, have.p, have.n);
     ssize_t n = recv(c->stream.fd, data + have.n, sizeof data - have.n, MSG_PEEK | MSG_DONTWAIT);
     if (n <= 0)
@@ -186,7 +186,7 @@ static bool may_be_h2(struct lt_client *c) {
     static const struct lt_span preface = {LT_H2_PREFACE, sizeof LT_H2_PREFACE - 1};
     struct lt_span data = lt_inbox_span(&c->in);
     size_t n = data.n < preface.n ? data.n : preface.n;
-    return !c->used && c->worker->role == LT_ROLE_PROXY && !c->stream.virtual && conf(c)->top->http2 &&
+    return !c->used && c->worker->role == LT_ROLE_PROXY && !c->stream.virtual && conf(c)->top->http2 && data.p &&
            memcmp(data.p, preface.p, n) == 0;
 }
 

@@ -143,6 +143,12 @@ void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next);
 // Ends it: upstream released (`upstream_keep`), on_end hooks if a module must finish, then done. Safe to call twice.
 void lt_exchange_finish(struct lt_exchange *x);
 // Both directions of the body (relay.c).
+// What a head may have: a reload cannot make the worker's blocks larger.
+size_t lt_exchange_head_limit(struct lt_exchange *x);
+
+// The answer cannot be finished. With the head already out the client must see a broken connection; before that, an error.
+void lt_exchange_fail(struct lt_exchange *x, int status, const char *reason);
+
 // Gives the upstream connection back; the answer's head stays.
 void lt_exchange_give_upstream(struct lt_exchange *x, bool keep);
 

@@ -72,7 +72,7 @@ static bool append(struct lt_exchange *x, struct lt_headers *h, enum lt_hdr id, 
 // for=…;host=…;proto=…: quoted where it is not a token (RFC 7239 section 4).
 static struct lt_span forwarded_element(struct lt_exchange *x, struct lt_span client, struct lt_span proto) {
     struct lt_span host = x->request.host, none = LT_S("");
-    bool v6 = lt_span_find(client, ':') < client.n;
+    bool v6 = x->peer.family == AF_INET6;
     struct lt_span quote = host.n && !lt_token_ok(host) ? LT_S("\"") : none;
     return LT_JOIN(&x->arena, LT_S("for="), v6 ? LT_S("\"[") : none, client, v6 ? LT_S("]\"") : none,
                    host.n ? LT_S(";host=") : none, quote, host, quote, LT_S(";proto="), proto);

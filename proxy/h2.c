@@ -96,11 +96,10 @@ static int on_headers(struct lt_h2 *h, nghttp2_session *session, const nghttp2_f
     set_timer(h);
     if (!s || s->closed)
         return 0;
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
-        lt_h2_stream_ended(s);
-    if (!s->begun && !lt_h2_stream_begin(s))
-        return reset(session, s->id, NGHTTP2_PROTOCOL_ERROR);
-    return 0;
+    bool ok = !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) || lt_h2_stream_ended(s);
+    if (ok && !s->begun)
+        ok = lt_h2_stream_begin(s);
+    return ok ? 0 : reset(session, s->id, NGHTTP2_PROTOCOL_ERROR);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
@@ -112,8 +111,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     case NGHTTP2_DATA:
         s = stream_of(session, frame->hd.stream_id);
         if (s && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
-            lt_h2_stream_ended(s);
-        else if (frame->hd.length == 0 && !charge(h))
+            return lt_h2_stream_ended(s) ? 0 : reset(session, s->id, NGHTTP2_PROTOCOL_ERROR);
+        if (frame->hd.length == 0 && !charge(h))
             return too_much(h);
         return 0;
     case NGHTTP2_RST_STREAM:

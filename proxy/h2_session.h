@@ -26,6 +26,8 @@ struct lt_h2 {
     int64_t credit, credited_at;
 };
 
+enum lt_h2_pseudo { LT_H2_METHOD, LT_H2_SCHEME, LT_H2_AUTHORITY, LT_H2_PATH, LT_H2_PROTOCOL, LT_H2_PSEUDOS };
+
 struct lt_h2_stream {
     struct lt_virtual virtual;
     struct lt_h2 *h2;
@@ -36,8 +38,12 @@ struct lt_h2_stream {
     struct lt_buf in; // the head as text, then the body
     size_t head_left; // bytes of `in` that are no body
     struct lt_buf fields, trailers_in;
-    struct lt_span method, scheme, authority, path, protocol; // in `pseudo`
+    struct {
+        bool set;
+        size_t at, n; // in `pseudo`
+    } pseudos[LT_H2_PSEUDOS];
     struct lt_buf pseudo, cookies;
+    bool empty; // content-length: 0, so the request begins when its end has come: a body would be malformed
     bool too_large, has_host, in_trailers, begun;
     bool ended;    // END_STREAM came
     bool has_body; // it did not come with the head
@@ -70,7 +76,8 @@ void lt_h2_stream_free(struct lt_h2_stream *s);
 bool lt_h2_stream_field(struct lt_h2_stream *s, struct lt_span name, struct lt_span value);
 // The head is whole: an exchange begins at the end of the turn. False: malformed, or no memory.
 bool lt_h2_stream_begin(struct lt_h2_stream *s);
-void lt_h2_stream_ended(struct lt_h2_stream *s);
+// END_STREAM came. False: as lt_h2_stream_begin().
+bool lt_h2_stream_ended(struct lt_h2_stream *s);
 bool lt_h2_stream_data(struct lt_h2_stream *s, struct lt_span data);
 // nghttp2 has closed it. May free it.
 void lt_h2_stream_closed(struct lt_h2_stream *s);

@@ -47,27 +47,31 @@ static bool is_visible(struct lt_span value) {
     return value.n > 0;
 }
 
-static bool pseudo(struct lt_h2_stream *s, struct lt_span name, struct lt_span value) {
-    struct lt_span *to = lt_span_eq(name, LT_S(":method"))      ? &s->method
-                         : lt_span_eq(name, LT_S(":scheme"))    ? &s->scheme
-                         : lt_span_eq(name, LT_S(":authority")) ? &s->authority
-                         : lt_span_eq(name, LT_S(":path"))      ? &s->path
-                         : lt_span_eq(name, LT_S(":protocol"))  ? &s->protocol
-                                                                : NULL;
-    if (!to || to->p || !is_visible(value))
-        return false;
-    size_t at = s->pseudo.len;
-    if (!lt_buf_append(&s->pseudo, value))
-        s->too_large = true;
-    else
-        *to = lt_span((const char *)NULL + at + 1, value.n); // an offset, and not NULL: see settle()
-    return true;
+static bool has(const struct lt_h2_stream *s, enum lt_h2_pseudo p) {
+    return s->pseudos[p].set;
 }
 
-// The buffer has its final place now.
-static void settle(const struct lt_h2_stream *s, struct lt_span *value) {
-    if (value->p)
-        value->p = lt_buf_span(&s->pseudo).p + (value->p - (const char *)NULL - 1);
+// Empty when it was not sent.
+static struct lt_span value_of(const struct lt_h2_stream *s, enum lt_h2_pseudo p) {
+    return has(s, p) ? lt_span(lt_buf_span(&s->pseudo).p + s->pseudos[p].at, s->pseudos[p].n) : LT_S("");
+}
+
+static bool add_pseudo(struct lt_h2_stream *s, struct lt_span name, struct lt_span value) {
+    static const struct lt_span names[] = {
+        [LT_H2_METHOD] = {":method", 7}, [LT_H2_SCHEME] = {":scheme", 7},     [LT_H2_AUTHORITY] = {":authority", 10},
+        [LT_H2_PATH] = {":path", 5},     [LT_H2_PROTOCOL] = {":protocol", 9},
+    };
+    unsigned p = 0;
+    while (p < LT_H2_PSEUDOS && !lt_span_eq(name, names[p]))
+        p++;
+    if (p == LT_H2_PSEUDOS || s->pseudos[p].set || !is_visible(value))
+        return false;
+    s->pseudos[p].set = true;
+    s->pseudos[p].at = s->pseudo.len;
+    s->pseudos[p].n = value.n;
+    if (!lt_buf_append(&s->pseudo, value))
+        s->too_large = true;
+    return true;
 }
 
 static bool add_line(struct lt_buf *to, struct lt_span name, struct lt_span value) {
@@ -86,11 +90,13 @@ bool lt_h2_stream_field(struct lt_h2_stream *s, struct lt_span name, struct lt_s
     if (s->in_trailers)
         return lt_field_value_ok(value) && name.n && name.p[0] != ':' && add_line(&s->trailers_in, name, value);
     if (name.n && name.p[0] == ':')
-        return pseudo(s, name, value);
+        return add_pseudo(s, name, value);
     if (!lt_field_value_ok(value) || !lt_token_ok(name))
         return false;
     if (lt_span_eq(name, LT_S("host")))
         s->has_host = true;
+    if (lt_span_eq(name, LT_S("content-length")) && lt_span_eq(value, LT_S("0")))
+        s->empty = true;
     bool ok = lt_span_eq(name, LT_S("cookie")) ? add_cookie(s, value) : add_line(&s->fields, name, value);
     if (!ok)
         s->too_large = true;
@@ -103,17 +109,19 @@ static bool add_upgrade(struct lt_h2_stream *s) {
     if (!lt_random(random, sizeof random))
         return false;
     EVP_EncodeBlock((unsigned char *)s->key, random, sizeof random);
-    return add_line(&s->in, LT_S("Connection"), LT_S("Upgrade")) && add_line(&s->in, LT_S("Upgrade"), s->protocol) &&
+    return add_line(&s->in, LT_S("Connection"), LT_S("Upgrade")) &&
+           add_line(&s->in, LT_S("Upgrade"), value_of(s, LT_H2_PROTOCOL)) &&
            add_line(&s->in, LT_S("Sec-WebSocket-Key"), lt_span(s->key, 24));
 }
 
 static bool write_head(struct lt_h2_stream *s) {
-    bool upgrade = s->protocol.p != NULL;
+    bool upgrade = has(s, LT_H2_PROTOCOL);
     struct lt_buf *in = &s->in;
-    bool ok = lt_buf_append(in, upgrade ? LT_S("GET") : s->method) && lt_buf_append(in, LT_S(" ")) &&
-              lt_buf_append(in, s->path.p ? s->path : s->authority) && lt_buf_append(in, LT_S(" HTTP/1.1\r\n"));
-    if (s->authority.p)
-        ok = ok && add_line(in, LT_S("Host"), s->authority);
+    bool ok = lt_buf_append(in, upgrade ? LT_S("GET") : value_of(s, LT_H2_METHOD)) && lt_buf_append(in, LT_S(" ")) &&
+              lt_buf_append(in, value_of(s, has(s, LT_H2_PATH) ? LT_H2_PATH : LT_H2_AUTHORITY)) &&
+              lt_buf_append(in, LT_S(" HTTP/1.1\r\n"));
+    if (has(s, LT_H2_AUTHORITY))
+        ok = ok && add_line(in, LT_S("Host"), value_of(s, LT_H2_AUTHORITY));
     ok = ok && lt_buf_append(in, lt_buf_span(&s->fields));
     if (s->cookies.len)
         ok = ok && add_line(in, LT_S("Cookie"), lt_buf_span(&s->cookies));
@@ -126,13 +134,14 @@ static bool write_head(struct lt_h2_stream *s) {
 // beside the first, where the parser refuses it.
 static void join_hosts(struct lt_h2_stream *s) {
     struct lt_span rest = lt_buf_span(&s->fields), kept = rest;
-    if (!s->has_host || !s->authority.p)
+    if (!s->has_host || !has(s, LT_H2_AUTHORITY))
         return;
     size_t end = lt_span_find(rest, '\n') + 1, at = 0;
     while (at < rest.n) {
         struct lt_span line = lt_span(rest.p + at, end - at), prefix = LT_S("host: ");
         bool same = lt_span_starts(line, prefix) &&
-                    lt_span_eq_nocase(lt_span_trim(lt_span(line.p + prefix.n, line.n - prefix.n - 2)), s->authority);
+                    lt_span_eq_nocase(lt_span_trim(lt_span(line.p + prefix.n, line.n - prefix.n - 2)),
+                                      value_of(s, LT_H2_AUTHORITY));
         if (same) {
             size_t behind = kept.n - end;
             memmove((char *)(uintptr_t)(kept.p + at), kept.p + end, behind);
@@ -152,15 +161,17 @@ static bool refuse(struct lt_h2_stream *s, const char *status, unsigned reason) 
 }
 
 bool lt_h2_stream_begin(struct lt_h2_stream *s) {
-    struct lt_span *all[] = {&s->method, &s->scheme, &s->authority, &s->path, &s->protocol};
     if (s->too_large)
         return refuse(s, "431", LT_H1_TOO_LARGE);
-    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
-        settle(s, all[i]);
-    if (s->protocol.p && !lt_span_eq(s->protocol, LT_S("websocket")))
+    if (has(s, LT_H2_PROTOCOL) && !lt_span_eq(value_of(s, LT_H2_PROTOCOL), LT_S("websocket")))
         return refuse(s, "501", LT_REJECT_METHOD); // RFC 8441 section 5.2
+    if (s->empty && !s->ended) {
+        lt_timer_set(&worker(s)->loop, &s->timer, conf(s)->timeouts->head);
+        return true;
+    }
+    lt_timer_clear(&worker(s)->loop, &s->timer);
     join_hosts(s);
-    if (!s->method.p || !write_head(s))
+    if (!has(s, LT_H2_METHOD) || !write_head(s))
         return false;
     s->begun = true;
     s->has_body = !s->ended;
@@ -173,9 +184,10 @@ bool lt_h2_stream_begin(struct lt_h2_stream *s) {
     return s->client != NULL;
 }
 
-void lt_h2_stream_ended(struct lt_h2_stream *s) {
+bool lt_h2_stream_ended(struct lt_h2_stream *s) {
     s->ended = true;
     tell_soon(s);
+    return s->begun || !s->empty || lt_h2_stream_begin(s);
 }
 
 bool lt_h2_stream_data(struct lt_h2_stream *s, struct lt_span data) {
@@ -194,7 +206,7 @@ bool lt_h2_has_body(const struct lt_client *c) {
 }
 
 bool lt_h2_is_connect(const struct lt_client *c) {
-    return of(c)->protocol.p != NULL;
+    return has(of(c), LT_H2_PROTOCOL);
 }
 
 bool lt_h2_request_trailers(struct lt_client *c, struct lt_body *b) {
@@ -216,7 +228,7 @@ static enum lt_err read_in(struct lt_stream *v, void *into, size_t size, size_t 
     struct lt_span data = lt_buf_span(&s->in);
     size_t n = data.n < size ? data.n : size, head = n < s->head_left ? n : s->head_left;
     *got = n;
-    if (n == 0)
+    if (n == 0 || !data.p)
         return s->ended ? LT_ERR_CLOSED : LT_OK;
     memcpy(into, data.p, n);
     lt_buf_consume(&s->in, n);
@@ -341,7 +353,7 @@ bool lt_h2_head(struct lt_client *c, const struct lt_h1_head *head, const struct
     struct lt_h2_stream *s = of(c);
     bool tunnel = head->status == 101;
     int status = tunnel ? 200 : head->status;
-    if (s->protocol.p && (tunnel ? !accepts(s, head) : status < 300))
+    if (has(s, LT_H2_PROTOCOL) && (tunnel ? !accepts(s, head) : status < 300))
         return false; // "200" would mean that the tunnel stands
     drop_fields(&s->head);
     s->head = pack(status, &head->headers, how);
@@ -386,8 +398,9 @@ ssize_t lt_h2_stream_source(nghttp2_session *session, int32_t id, uint8_t *to, s
     (void)session, (void)id, (void)user;
     bool held = s->client && s->client->stream.corked;
     size_t n = held ? 0 : out->len < size ? out->len : size;
-    if (n)
-        memcpy(to, lt_buf_span(out).p, n);
+    struct lt_span text = lt_buf_span(out);
+    if (n && text.p)
+        memcpy(to, text.p, n);
     lt_buf_consume(out, n);
     s->moved += (uint32_t)n;
     if (s->client) {
@@ -462,9 +475,9 @@ static void tell(struct lt_task *t) {
 
 static void on_timer(struct lt_timer *t) {
     struct lt_h2_stream *s = LT_ENTRY(t, struct lt_h2_stream, timer);
-    if (s->closed || s->out.len == 0)
+    if (s->closed || (s->begun && s->out.len == 0))
         return;
-    if (s->moved != s->moved_seen) {
+    if (s->begun && s->moved != s->moved_seen) {
         s->moved_seen = s->moved;
         lt_timer_set(&worker(s)->loop, t, conf(s)->timeouts->upstream);
         return;

@@ -167,6 +167,7 @@ static void read_staple(struct lt_cert *c, struct lt_span cert) {
         return;
     const char *why = text ? NULL : strerror(errno);
     const unsigned char *at = (const unsigned char *)text;
+    n = text ? n : 0;
     OCSP_RESPONSE *response = text ? d2i_OCSP_RESPONSE(NULL, &at, (long)n) : NULL;
     if (text && !response)
         why = "it is no OCSP response in DER";
