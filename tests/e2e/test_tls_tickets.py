@@ -46,6 +46,18 @@ def test_any_replica_resumes(lethe, origin, authority, pem, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_again_and_again(lethe, origin, authority, pem, version):
+    """Who resumes gets the ticket for the next time."""
+    l = secure(lethe, origin(), pem, keys=key())
+    ctx = context(authority, versions=version)
+    reused, session = visit(l, ctx)
+    for _ in range(5):
+        reused, session = visit(l, ctx, session)
+        assert reused
+    l.wait_metric(5, "lethe_tls_handshakes_total", result="resumed")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_rotation(lethe, origin, authority, pem, tmp_path, version):
     """A new first key issues, the old one opens still; a ring without it does not."""
     old, new = key(), key()
