@@ -18,6 +18,7 @@ struct lt_upstream_pool {
     struct lt_list waiting; // wishes without a connection
     unsigned n_idle, n, max;
     bool reached;  // the app has answered a connection once
+    bool doubted;  // its TLS was no good at the last try, and that was logged
     unsigned turn; // which of its addresses did so last
     struct lt_task serve;
 };
@@ -145,6 +146,7 @@ static void connect_now(struct lt_upstream_pool *p, struct lt_upstream_wish *w) 
 static void connected(struct lt_upstream *u) {
     struct lt_upstream_wish *w = u->wish;
     u->pool->reached = true;
+    u->pool->doubted = false;
     u->pool->turn = w->turn - 1;
     u->wish = NULL;
     finish_wish(w, u->pool, u, LT_OK);
@@ -154,11 +156,13 @@ static void connected(struct lt_upstream *u) {
 static void mistrust(struct lt_upstream *u) {
     struct lt_upstream_pool *p = u->pool;
     struct lt_upstream_wish *w = u->wish;
-    LT_LOG(
-        LT_LOG_ERROR, "upstream_tls_failed", lt_f("upstream", p->conf->upstream), lt_fs("why", lt_stream_why(&u->stream)),
-        lt_fs("do",
-              "mend the application's certificate, or tls.upstream_ca, tls.upstream_name; without TLS there: upstream "
-              "without \"tls://\""));
+    if (!p->doubted)
+        LT_LOG(LT_LOG_ERROR, "upstream_tls_failed", lt_f("upstream", p->conf->upstream),
+               lt_fs("why", lt_stream_why(&u->stream)),
+               lt_fs("do", "mend the application's certificate, or tls.upstream_ca, tls.upstream_name; without TLS "
+                           "there: upstream "
+                           "without \"tls://\""));
+    p->doubted = true;
     drop_connecting(w);
     finish_wish(w, p, NULL, LT_ERR_PROTOCOL);
 }

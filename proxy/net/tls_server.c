@@ -116,7 +116,9 @@ static int on_status(SSL *ssl, void *arg) {
 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
                      int issue) {
-    return lt_ticket_keys_use(&server_of(ssl)->tickets, name, iv, cipher, mac, issue);
+    int how = lt_ticket_keys_use(&server_of(ssl)->tickets, name, iv, cipher, mac, issue);
+    // a ticket of TLS 1.3 is used once (RFC 8446 appendix C.4): who comes with one gets the next
+    return how == 1 && !issue && SSL_version(ssl) >= TLS1_3_VERSION ? 2 : how;
 }
 
 // --- making it ---

@@ -5,12 +5,13 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 
 from redis_rig import EC_KEY, Authority
 
 from rig.base import dial
 from rig.http1 import Reader
-from rig import Client
+from rig import Client, wait_for
 
 SITE = "DNS:site.test,IP:127.0.0.1"
 
@@ -43,6 +44,25 @@ class Site(Authority):
         self._openssl("x509", "-req", "-in", f"{base}.csr", "-CA", self.cert, "-CAkey", self.key, "-set_serial", str(self.count),
                       "-days", str(days), "-out", f"{base}.crt")
         return f"{base}.crt", f"{base}.key"
+
+    def brief(self, name, subject, seconds):
+        """A client certificate that ends `seconds` from now: "openssl ca" alone takes such an end."""
+        base = os.path.join(self.dir, name)
+        conf = os.path.join(self.dir, "ca.conf")
+        for path, text in ((f"{self.dir}/db", ""), (f"{self.dir}/serial", "7000"),
+                           (conf, f"[ca]\ndefault_ca=d\n[d]\ndatabase={self.dir}/db\nserial={self.dir}/serial\nnew_certs_dir={self.dir}\n"
+                                  f"default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")):
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+        self._openssl("req", "-new", *EC_KEY, "-nodes", "-keyout", f"{base}.key", "-out", f"{base}.csr", "-subj", subject)
+        end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
+        self._openssl("ca", "-batch", "-config", conf, "-cert", self.cert, "-keyfile", self.key, "-in", f"{base}.csr", "-out",
+                      f"{base}.crt", "-startdate", "20250101000000Z", "-enddate", end)
+        return f"{base}.crt", f"{base}.key"
+
+    @staticmethod
+    def wait_expired(cert):
+        wait_for(lambda: openssl("x509", "-in", cert, "-noout", "-checkend", "0").returncode == 1, 20, "its end")
 
     def staple(self, pem, status="V", days=1):
         """<pem>.ocsp, as the authority would answer about this certificate."""
@@ -137,3 +157,13 @@ def has_no_more(sock):
         return True
     except socket.timeout:
         return False
+
+
+def secure(lethe, app, pem, **options):
+    """A running lethe with a TLS listener beside the plain one; .tls is its address."""
+    names = {f"tls.{k[4:]}" if k.startswith("tls_") else k: v for k, v in options.items()}
+    before = {k: names.pop(k) for k in list(names) if "." not in k}
+    l = lethe(app, {"tls.listen": "127.0.0.1:0", "tls.certificates": pem, **names}, **before)
+    l.wait_event("listening", count=2)
+    l.tls = tls_address(l)
+    return l
