@@ -9,6 +9,7 @@
 #include "modules/session/command.h"
 #include "probe.h"
 #include "process.h"
+#include "upgrade.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,13 +58,18 @@ static bool split_flags(void) {
     return program.flags != NULL;
 }
 
-static void report(const struct lt_diag *diag) {
-    for (const struct lt_finding *f = diag->first; f; f = f->next)
+// To whoever reads the log, and to whoever asked: `why`, as much of it as there is room for.
+static void report(const struct lt_diag *diag, char *why, size_t size) {
+    size_t at = 0;
+    for (const struct lt_finding *f = diag->first; f; f = f->next) {
         fprintf(stderr, "%.*s\n", (int)f->text.n, f->text.p);
+        if (at < size)
+            at += (size_t)snprintf(why + at, size - at, "%s%.*s", at ? "\n" : "", (int)f->text.n, f->text.p);
+    }
 }
 
 // Loads and checks everything. NULL: reported. The snapshot has one reference.
-static struct lt_snapshot *load(void) {
+static struct lt_snapshot *load_or_say(char *why, size_t size) {
     extern char **environ;
     struct lt_snapshot *s = calloc(1, sizeof *s);
     struct lt_arena arena;
@@ -85,7 +91,7 @@ static struct lt_snapshot *load(void) {
     for (const struct lt_module *const *m = lt_modules; ok && !program.for_tool && *m; m++)
         if ((*m)->check)
             (*m)->check(&s->config, &diag);
-    report(&diag);
+    report(&diag, why, size);
     ok = ok && diag.n == 0;
     lt_arena_fini(&arena);
     if (ok)
@@ -94,14 +100,19 @@ static struct lt_snapshot *load(void) {
     return NULL;
 }
 
-static struct lt_snapshot *reload(void) {
-    struct lt_snapshot *s = load();
+static struct lt_snapshot *load(void) {
+    return load_or_say(NULL, 0);
+}
+
+static struct lt_snapshot *reload(char *why, size_t size) {
+    struct lt_snapshot *s = load_or_say(why, size);
     if (!s)
         LT_LOG(LT_LOG_ERROR, "reload_failed", lt_fs("do", "mend what is reported above; the old configuration stays"));
     return s;
 }
 
 static int command_run(void) {
+    lt_upgrade_init(program.argv - 2);
     struct lt_snapshot *s = load();
     return s ? lt_process_run(s, reload) : EXIT_CONFIG;
 }
@@ -170,6 +181,34 @@ static int command_probe(void) {
     int code = s ? lt_probe_ask(s->core.top->admin, name) : 1;
     lt_snapshot_put(s);
     return code;
+}
+
+// As the probe: a broken file must not keep anybody from ending the process that still runs with the old one.
+static int control(enum lt_ask what) {
+    const char *admin = admin_flag() ? admin_flag() : getenv("LETHE_ADMIN");
+    if (admin)
+        return lt_control_command(what, lt_span_cstr(admin));
+    program.for_tool = true;
+    struct lt_snapshot *s = load();
+    int code = s ? lt_control_command(what, s->core.top->admin) : EXIT_CONFIG;
+    lt_snapshot_put(s);
+    return code;
+}
+
+static int command_reload(void) {
+    return control(LT_ASK_RELOAD);
+}
+
+static int command_drain(void) {
+    return control(LT_ASK_DRAIN);
+}
+
+static int command_quit(void) {
+    return control(LT_ASK_QUIT);
+}
+
+static int command_upgrade(void) {
+    return control(LT_ASK_UPGRADE);
 }
 
 static bool is_hash(const char *arg) {
@@ -300,6 +339,11 @@ static const struct command {
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
     {"probe", "health check: ask the running lethe (its admin listener) for livez, readyz or startupz; exit code 0 or 1",
      command_probe},
+    {"reload", "have the running lethe (its admin listener) read its configuration again; says what is wrong with a bad one",
+     command_reload},
+    {"drain", "have it end as SIGTERM does: it serves until no request comes any more, then ends what runs", command_drain},
+    {"quit", "have it end without waiting for further requests: the last step of a Job", command_quit},
+    {"upgrade", "have it replaced by the program that stands at its path now, without losing a connection", command_upgrade},
     {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
      command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
@@ -324,11 +368,13 @@ static void print_manual_of_commands(void) {
     }
     puts(".SH SIGNALS\n.TP\n.B SIGHUP\nReads the configuration anew; a bad one is reported and changes nothing.\n"
          ".TP\n.BR SIGTERM , \" SIGINT\"\nDrains for at most\n.B timeouts.drain\nand ends; a second one ends at once.\n"
+         ".TP\n.B SIGUSR2\nStarts the program that stands at its path now, gives it the listening sockets, and drains once that\n"
+         "one accepts; if it does not, goes on.\n"
          ".SH EXIT STATUS\n.TP\n0\nEnded as told.\n.TP\n1\nIt could not run, or\n.B doctor\nfound something.\n"
          ".TP\n2\nThe configuration or the command line is wrong.\n"
          ".SH ENVIRONMENT\nEach option has a variable: see\n.BR lethe.conf (5).\n"
          ".BR NOTIFY_SOCKET ,\n.B WATCHDOG_USEC\nand\n.B WATCHDOG_PID\nare those of a service manager, as in\n.BR "
-         "sd_notify (3).\n"
+         "sd_notify (3);\n.BR LISTEN_FDS ,\n.B LISTEN_FDNAMES\nand\n.B LISTEN_PID\nas in\n.BR sd_listen_fds (3).\n"
          ".SH SEE ALSO\n.BR lethe.conf (5)");
 }
 

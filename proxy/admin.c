@@ -7,10 +7,14 @@
 #include "page.h"
 #include "process.h"
 
-enum { TEXT_MAX = 4 << 20, EVENT_MS = 1000 };
+#include <stdio.h>
+
+enum { TEXT_MAX = 4 << 20, EVENT_MS = 1000, LOOK_MS = 10 };
 
 struct admin_call {
     uint64_t seen; // of the feed
+    enum lt_ask what;
+    unsigned ticket;
 };
 
 static bool never(const void *conf) {
@@ -97,6 +101,44 @@ static enum lt_verdict events(struct lt_call *c) {
     return lt_call_reply_events(c, EVENT_MS, next_event);
 }
 
+// --- what changes something ---
+
+static enum lt_verdict say(struct lt_call *c, int status, const char *text) {
+    struct lt_span line = lt_arena_printf(lt_call_arena(c), "%s\n", text);
+    return line.p ? lt_call_reply(c, status, "text/plain; charset=utf-8", line) : lt_call_fail(c, 503, "memory");
+}
+
+static enum lt_verdict look(struct lt_call *c) {
+    struct admin_call *st = c->state;
+    char text[LT_CONTROL_TEXT];
+    enum lt_answer answer = lt_control_answer(st->ticket, text);
+    if (answer == LT_ANSWER_DONE && st->what == LT_ASK_RELOAD) {
+        answer = lt_process_reloaded();
+        if (answer == LT_ANSWER_FAILED)
+            snprintf(text, sizeof text, "some part of it could not start, which keeps what it had; the log says why");
+    }
+    if (answer == LT_ANSWER_WAITS)
+        return lt_call_sleep(c, LOOK_MS, look);
+    return say(c, answer == LT_ANSWER_DONE ? 200 : 409, text);
+}
+
+// A page of some other site that a browser on this machine shows may send a POST here as well; browsers then say whose page it is.
+static enum lt_verdict control(struct lt_call *c, enum lt_ask what) {
+    struct admin_call *st = c->state;
+    const struct lt_h1_head *request = lt_call_request(c);
+    if (request->method != LT_METHOD_POST) {
+        lt_call_reply_field(c, LT_S("Allow"), LT_S("POST"));
+        return say(c, 405, "write POST");
+    }
+    if (!lt_call_peer_is_local(c))
+        return say(c, 403, "only from this machine: by the loopback address or a unix socket");
+    if (lt_headers_find(&request->headers, LT_S("Origin")))
+        return say(c, 403, "not from a page in a browser; write \"lethe reload\", or POST without an Origin");
+    st->what = what;
+    st->ticket = lt_control_ask(what);
+    return st->ticket ? look(c) : say(c, 409, "another command is under way; try again");
+}
+
 static const struct {
     struct lt_span path;
     lt_hook_fn *answer;
@@ -108,6 +150,9 @@ static const struct {
 static enum lt_verdict on_request(struct lt_call *c) {
     const struct lt_h1_head *request = lt_call_request(c);
     struct lt_span path = lt_span(request->path.p, lt_span_find(request->path, '?'));
+    for (unsigned i = 0; i < LT_ASKS && path.n; i++)
+        if (lt_span_eq(lt_span(path.p + 1, path.n - 1), lt_span_cstr(lt_ask_names[i])))
+            return control(c, (enum lt_ask)i);
     for (unsigned i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (!lt_span_eq(path, pages[i].path))
             continue;
@@ -120,7 +165,8 @@ static enum lt_verdict on_request(struct lt_call *c) {
 
 const struct lt_module lt_module_admin = {
     .name = "admin",
-    .summary = "answers the page, /report, /events, /metrics and /doctor on the admin listener",
+    .summary = "answers the page, /report, /events, /metrics and /doctor on the admin listener, and POST to /reload, "
+               "/drain, /quit and /upgrade",
     .phase = LT_PHASE_GATE,
     .state_size = sizeof(struct admin_call),
     .enabled = never,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FIRST_REQUEST_MS = 1000, LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20, PROXY_MOST = 4096 };
+enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20, PROXY_MOST = 4096 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -79,13 +79,16 @@ static void begin_linger(struct lt_client *c) {
 
 // Between two requests: with all sent, waits for the next one.
 static void go_idle(struct lt_client *c) {
-    if (c->worker->draining || c->ended) {
+    int64_t patience = conf(c)->timeouts->idle;
+    if (c->worker->closing) // its answer did not say that the connection ends: the next request may be on its way
+        patience = conf(c)->timeouts->drain_quiet;
+    if (patience == 0 || c->ended) {
         begin_linger(c);
         return;
     }
     set_state(c, LT_CLIENT_IDLE);
     lt_stream_want_read(&c->stream, true);
-    lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
+    lt_timer_set(&c->worker->loop, &c->timer, patience);
 }
 
 // Bytes of a request are in the inbox.
@@ -123,7 +126,8 @@ static void go_on_with_tls(struct lt_client *c) {
     } else if (done) {
         lt_worker_count(c->worker, lt_stream_resumed(&c->stream) ? LT_M_TLS_RESUMED : LT_M_TLS_FULL, 1);
         set_state(c, LT_CLIENT_IDLE);
-        lt_timer_set(&c->worker->loop, &c->timer, c->worker->draining ? FIRST_REQUEST_MS : conf(c)->timeouts->idle);
+        lt_timer_set(&c->worker->loop, &c->timer,
+                     c->worker->closing ? conf(c)->timeouts->drain_quiet : conf(c)->timeouts->idle);
     }
 }
 
@@ -340,7 +344,7 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
     c->x = NULL;
     lt_inbox_release(&c->in);
     bool more = lt_inbox_span(&c->in).n > 0;
-    if (keep && more && !c->worker->draining) {
+    if (keep && more) {
         set_state(c, LT_CLIENT_IDLE);
         lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
         lt_stream_want_read(&c->stream, !c->ended);
@@ -380,19 +384,33 @@ void lt_client_close(struct lt_client *c) {
         close_client(c);
 }
 
+void lt_client_cut(struct lt_client *c) {
+    if (c->x)
+        lt_exchange_cut(c->x);
+    else
+        close_client(c);
+}
+
 void lt_client_drain(struct lt_client *c) {
     if (c->h2) {
         lt_h2_drain(c->h2);
         return;
     }
+    if (!c->worker->closing) // the answers' "Connection: close" is enough
+        return;
+    if (c->state == LT_CLIENT_TUNNEL) {
+        lt_tunnel_drain(c->x);
+        return;
+    }
+    int64_t quiet = conf(c)->timeouts->drain_quiet;
     if (c->state == LT_CLIENT_IDLE && c->stream.reading)
         on_readable(&c->stream); // a request may stand in the socket
     if (c->state != LT_CLIENT_IDLE || lt_inbox_span(&c->in).n || lt_stream_pending(&c->stream))
         return;
-    if (c->used)
+    if (c->used || quiet == 0)
         begin_linger(c);
-    else // its first request may be on its way
-        lt_timer_set(&c->worker->loop, &c->timer, FIRST_REQUEST_MS);
+    else // it may have just come out of the listener's queue, its first request on its way
+        lt_timer_set(&c->worker->loop, &c->timer, quiet);
 }
 
 void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header, bool tls) {

@@ -144,7 +144,16 @@ static const struct lt_option timeouts_options[] = {
      .fallback = "30s",
      .min = 0,
      .max = 24 * HOUR,
-     .doc = "After SIGTERM, how long running requests may take to end."},
+     .doc = "How long a drain (SIGTERM) may take: running requests that have not ended by then are cut off."},
+    {.name = "drain_quiet",
+     .type = LT_OPT_DURATION,
+     .offset = AT(lt_timeouts_conf, drain_quiet),
+     .fallback = "3s",
+     .min = 0,
+     .max = 24 * HOUR,
+     .doc = "A drain goes on serving, with `/readyz` failing, until no request has come for this long (at most for half "
+            "of `timeouts.drain`); only then the listeners close. Longer than a balancer needs to notice: its interval "
+            "of probes. 0: they close at once."},
 };
 // clang-format on
 

@@ -15,7 +15,7 @@ struct lt_top_conf {
 };
 
 struct lt_timeouts_conf {
-    int64_t head, idle, upstream_connect, upstream, tunnel, drain;
+    int64_t head, idle, upstream_connect, upstream, tunnel, drain, drain_quiet;
 };
 
 struct lt_limits_conf {

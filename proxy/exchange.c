@@ -226,6 +226,7 @@ static void send_request(struct lt_exchange *x, struct lt_upstream *u) {
 }
 
 static void begin_forward(struct lt_exchange *x) {
+    lt_worker_note_request(x->worker);
     if (!lt_forward_request(x)) {
         lt_reply(x, 503, "memory", NULL, lt_span(NULL, 0), true);
         return;
@@ -342,6 +343,14 @@ void lt_exchange_client_gone(struct lt_exchange *x) {
         lt_exchange_finish(x);
 }
 
+void lt_exchange_cut(struct lt_exchange *x) {
+    if (x->state == LT_X_END_HOOKS) // it is about to end, and the client may still hear how
+        return;
+    drop_client(x);
+    x->outcome = LT_OUTCOME_ABORTED;
+    lt_exchange_finish(x);
+}
+
 // Whose silence it is: the one who does not take what is sent to him, else the one who does not send.
 static void on_silence(struct lt_exchange *x, int64_t limit) {
     struct lt_stream *client = x->client ? &x->client->stream : NULL, *app = x->upstream ? &x->upstream->stream : NULL;
@@ -391,6 +400,7 @@ void lt_exchange_finish(struct lt_exchange *x) {
     }
     lt_pipeline_cancel(x);
     lt_events_end(x);
+    lt_tunnel_end(x);
     lt_pipeline_done(x);
     lt_exchange_set_state(x, LT_X_DONE);
     lt_timer_clear(&x->worker->loop, &x->timer);

@@ -92,6 +92,7 @@ struct lt_exchange {
 
     struct lt_call *calls;          // one a module instance
     struct lt_events *events;       // EVENTS: the stream of a module's own; else NULL
+    struct lt_websocket *websocket; // TUNNEL: what is known of its frames; NULL: another protocol
     struct lt_collect *collect;     // a module reads the body; NULL: it goes upstream
     struct lt_headers *reply_extra; // fields for an answer of our own; NULL: none
     struct lt_pipeline pipeline;
@@ -125,6 +126,9 @@ void lt_exchange_client_drained(struct lt_exchange *x);
 
 // The client is gone or took too long; the exchange lets go of it.
 void lt_exchange_client_gone(struct lt_exchange *x);
+
+// The drain's time is up: the client is broken off, modules that must finish (a lock is held) end now, whatever the application does.
+void lt_exchange_cut(struct lt_exchange *x);
 
 // The client's patience with us or ours with it ran out while in the HEAD.
 void lt_exchange_head_timeout(struct lt_exchange *x);
@@ -193,6 +197,10 @@ void lt_collect_pump(struct lt_exchange *x);
 // tunnel.c
 void lt_tunnel_begin(struct lt_exchange *x);
 void lt_tunnel_move(struct lt_exchange *x);
+// The process goes: a WebSocket is told so in both directions (close frame 1001) as soon as each stands between frames, and ends. Of
+// another protocol nothing is known: it goes on until the drain's limit.
+void lt_tunnel_drain(struct lt_exchange *x);
+void lt_tunnel_end(struct lt_exchange *x); // what the tunnel has set is taken back; the exchange is over
 
 // access.c: counters and the log line.
 void lt_access_record(struct lt_exchange *x);

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { READ_SIZE = 16 << 10, BATCH = 64 << 10, PENDING_MAX = 64 << 10 };
+enum { READ_SIZE = 16 << 10, BATCH = 64 << 10, PENDING_MAX = 64 << 10, NOTICE_MS = 500 };
 // What a frame that asks for nothing may cost: 1,000 at once, 200 a second from then on. A browser sends a handful.
 enum { CREDIT_MAX = 1000, CREDIT_PER_S = 200 };
 
@@ -19,7 +19,10 @@ static struct lt_loop *loop(const struct lt_h2 *h) {
 
 static void set_timer(struct lt_h2 *h) {
     const struct lt_timeouts_conf *t = conf(h)->timeouts;
-    int64_t ms = h->heads ? t->head : h->n_streams == 0 ? t->idle : t->upstream;
+    int64_t ms = h->heads                     ? t->head
+                 : h->noticed && !h->draining ? NOTICE_MS
+                 : h->n_streams == 0          ? t->idle
+                                              : t->upstream;
     lt_timer_set(loop(h), &h->client->timer, ms);
 }
 
@@ -274,6 +277,8 @@ struct lt_h2 *lt_h2_new(struct lt_client *c) {
     struct lt_span data = lt_inbox_span(&c->in);
     take(h, data);
     lt_inbox_fini(&c->in);
+    if (c->worker->draining)
+        lt_h2_drain(h);
     return h;
 }
 
@@ -298,8 +303,21 @@ void lt_h2_forget(struct lt_h2 *h) {
     lt_h2_flush_soon(h);
 }
 
+// RFC 9113 section 6.8: first word of it, with all streams that are on their way still welcome; then the last of them is named.
+static void say_goodbye(struct lt_h2 *h) {
+    h->draining = true;
+    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+                          NGHTTP2_NO_ERROR, NULL, 0);
+    lt_h2_flush_soon(h);
+}
+
 // Nothing has happened for as long as one waits: for the rest of a head, for a request, or for the client to take what it is sent.
 void lt_h2_timeout(struct lt_h2 *h) {
+    if (h->noticed && !h->draining) {
+        say_goodbye(h);
+        set_timer(h);
+        return;
+    }
     struct lt_stream *s = &h->client->stream;
     bool busy = h->n_streams && !h->heads;
     if (busy && (lt_stream_pending(s) == 0 || lt_stream_still_takes(s))) {
@@ -318,8 +336,12 @@ void lt_h2_timeout(struct lt_h2 *h) {
 void lt_h2_drain(struct lt_h2 *h) {
     if (h->draining)
         return;
-    h->draining = true;
-    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+    if (h->noticed) {
+        say_goodbye(h);
+        return;
+    }
+    h->noticed = true;
+    nghttp2_submit_shutdown_notice(h->session);
     lt_h2_flush_soon(h);
+    lt_timer_set(loop(h), &h->client->timer, NOTICE_MS);
 }

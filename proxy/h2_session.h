@@ -21,7 +21,7 @@ struct lt_h2 {
     unsigned heads;     // header blocks under way: at most one
     struct lt_task flush;
     bool in_session; // a callback of nghttp2 may be running
-    bool failed, draining;
+    bool failed, noticed, draining;
     // Frames that cost us more than their sender: a bucket that fills with time.
     int64_t credit, credited_at;
 };

@@ -146,7 +146,7 @@ struct lt_process_view {
     unsigned workers;
     int64_t oldest_heartbeat; // ms since the worker that was silent longest last ran its loop; each runs it at least once a second
     bool started;             // all listeners accept
-    bool draining;            // SIGTERM came
+    bool draining;            // on its way out, and no other process has taken over
     int64_t uptime; // ms since the process began
 };
 void lt_process_look(struct lt_process_view *view);
@@ -162,6 +162,7 @@ struct lt_h1_head *lt_call_response(struct lt_call *c);
 bool lt_call_answered(struct lt_call *c);
 struct lt_span lt_call_id(struct lt_call *c);            // the request id, for logs
 bool lt_call_is_https(struct lt_call *c);                // the client's side, as a trusted peer says
+bool lt_call_peer_is_local(struct lt_call *c);           // a client on this machine: loopback or a unix socket
 bool lt_call_peer_uid(struct lt_call *c, unsigned *uid); // of a client on a unix socket; false: it is on none
 struct lt_session *lt_call_session(struct lt_call *c);   // NULL: none
 void lt_call_set_session(struct lt_call *c, struct lt_session *s);

@@ -66,6 +66,12 @@ void lt_notify_reloading(void) {
     tell(text);
 }
 
+void lt_notify_successor(int64_t pid) {
+    char text[64];
+    snprintf(text, sizeof text, "MAINPID=%" PRId64, pid);
+    tell(text);
+}
+
 void lt_notify_stopping(int64_t limit_ms) {
     char text[128];
     snprintf(text, sizeof text, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64 "\nSTATUS=draining, at most %" PRId64 " ms",

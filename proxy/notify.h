@@ -12,6 +12,9 @@ void lt_notify_ready(void);
 // A reload begins.
 void lt_notify_reloading(void);
 
+// Another process goes on in this one's place (an upgrade).
+void lt_notify_successor(int64_t pid);
+
 // The process drains for at most `limit_ms` and ends. The manager is asked to wait as long.
 void lt_notify_stopping(int64_t limit_ms);
 

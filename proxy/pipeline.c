@@ -187,6 +187,13 @@ void lt_call_reply_field(struct lt_call *c, struct lt_span name, struct lt_span 
         LT_LOG(LT_LOG_WARN, "reply_field", lt_f("id", x->id), lt_fs("why", "no memory"));
 }
 
+bool lt_call_peer_is_local(struct lt_call *c) {
+    static const struct lt_ip six = {.family = AF_INET6, .bytes = {[15] = 1}};
+    const struct lt_ip *peer = &c->x->peer;
+    return peer->family == AF_UNIX || (peer->family == AF_INET && peer->bytes[0] == 127) ||
+           (peer->family == AF_INET6 && memcmp(peer->bytes, six.bytes, sizeof six.bytes) == 0);
+}
+
 bool lt_call_peer_uid(struct lt_call *c, unsigned *uid) {
     struct ucred peer;
     socklen_t size = sizeof peer;

@@ -2,11 +2,15 @@
 #include "process.h"
 
 #include "base/clock.h"
+#include "drain.h"
 #include "exchange.h"
+#include "inherit.h"
 #include "listener.h"
 #include "notify.h"
+#include "upgrade.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,9 +18,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8, FILES_LOOK_MS = 2000, BEAT_MS = 1000 };
+enum { SIDES_MAX = 8, FILES_LOOK_MS = 2000, BEAT_MS = 1000, UPGRADE_MS = 60 * 1000, SIDES_SECONDS = 1 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -25,14 +30,18 @@ static struct {
     struct lt_worker sides[SIDES_MAX]; // the admin's, and those of modules' own listeners
     unsigned n_sides;
     atomic_uint connections;
-    atomic_bool started, draining;
+    atomic_bool started;
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
     int64_t began;               // lt_clock_mono()
     struct lt_snapshot *watched; // whose files are looked at
     uint64_t stamp;
-    int64_t drain_limit;
+    atomic_uint serial;    // of the last configuration that was handed out
+    int upgrade;           // the new process says how it goes; -1: none is starting
+    int64_t upgrade_limit; // until when it may take
+    bool stopped;          // a signal to end has come
+    lt_reload_fn *reload;
     int64_t watchdog, next_sign; // ms: every how often the service manager wants a sign of life, and when
 } process;
 
@@ -60,7 +69,7 @@ void lt_process_look(struct lt_process_view *view) {
     *view = (struct lt_process_view){
         .workers = process.n,
         .started = atomic_load(&process.started),
-        .draining = atomic_load(&process.draining),
+        .draining = lt_drain_is_seen(),
     };
     int64_t now = lt_clock_mono();
     view->uptime = now - process.began;
@@ -77,33 +86,88 @@ static unsigned cpu_count(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
-static bool open_listener(struct lt_span text, unsigned mode, struct lt_worker *workers, unsigned n, bool proxy_header,
-                          bool tls, const char *event) {
-    int fds[256];
-    char error[256], at[LT_ADDRESS_TEXT];
+// What of a listener is the same for all its sockets.
+struct place {
+    const char *option; // "listen", "admin", or a module's name
+    struct lt_span address;
+    unsigned mode;
+    struct lt_worker *workers;
+    unsigned n;
+    bool proxy_header, tls;
+    const char *event;
+};
+
+static bool say_where(const struct place *p, int fd) {
     struct lt_address bound;
-    if (!lt_listen(text, mode, n, fds, &bound, error, sizeof error)) {
-        fprintf(stderr, "lethe: %s\n", error);
+    char at[LT_ADDRESS_TEXT];
+    memset(&bound, 0, sizeof bound);
+    bound.size = sizeof bound.u;
+    if (getsockname(fd, &bound.u.sa, &bound.size) != 0)
         return false;
-    }
-    for (unsigned i = 0; i < n; i++)
-        if (!lt_listener_add(&workers[i], fds[i], proxy_header, tls))
-            return false;
-    if (bound.u.sa.sa_family == AF_UNIX && process.n_unix_paths < 16)
-        process.unix_paths[process.n_unix_paths++] = lt_span(text.p + 5, text.n - 5);
-    LT_LOG(LT_LOG_INFO, event, lt_fs("address", lt_address_format(&bound, at)), lt_fs("tls", tls ? "yes" : "no"));
+    LT_LOG(LT_LOG_INFO, p->event, lt_fs("address", lt_address_format(&bound, at)), lt_fs("tls", p->tls ? "yes" : "no"));
     return true;
 }
 
+static void will_remove(struct lt_span address) {
+    if (lt_span_starts(address, LT_S("unix:")) && process.n_unix_paths < 16)
+        process.unix_paths[process.n_unix_paths++] = lt_span(address.p + 5, address.n - 5);
+}
+
+// All inherited sockets are accepted from, however many workers there are now: connections stand in the queue of each. A worker that
+// gets none of its own shares one. *n: how many there were.
+static bool take_inherited(const struct place *p, unsigned *n) {
+    struct lt_address want;
+    const struct lt_inherited *s;
+    int fds[256];
+    for (*n = 0; lt_address_parse(p->address, &want) && (s = lt_inherit_next(&want, p->option)); ++*n) {
+        if (*n == 0 && s->own)
+            will_remove(p->address);
+        if (*n < 256)
+            fds[*n] = s->fd;
+        if ((*n == 0 && !say_where(p, s->fd)) || !lt_upgrade_offer(s->fd, s->name) ||
+            !lt_listener_add(&p->workers[*n % p->n], s->fd, p->proxy_header, p->tls))
+            return false;
+    }
+    for (unsigned i = *n; *n && i < p->n; i++) {
+        int fd = fcntl(fds[i % *n], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0 || !lt_listener_add(&p->workers[i], fd, p->proxy_header, p->tls))
+            return false;
+    }
+    return true;
+}
+
+static bool open_listener(const struct place *p) {
+    int fds[256];
+    char error[256], name[64];
+    struct lt_address bound;
+    unsigned inherited;
+    if (!take_inherited(p, &inherited))
+        return false;
+    if (inherited)
+        return true;
+    if (!lt_listen(p->address, p->mode, p->n, fds, &bound, error, sizeof error)) {
+        fprintf(stderr, "lethe: %s\n", error);
+        return false;
+    }
+    bool local = bound.u.sa.sa_family == AF_UNIX;
+    snprintf(name, sizeof name, LT_INHERIT_OWN "%s", p->option);
+    for (unsigned i = 0; i < p->n; i++) // all of a unix listener are one socket
+        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header, p->tls) ||
+            ((!local || i == 0) && !lt_upgrade_offer(fds[i], name)))
+            return false;
+    will_remove(p->address);
+    return say_where(p, fds[0]);
+}
+
 // A listener with a thread of its own.
-static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_module *own, struct lt_span address,
-                     unsigned mode, const char *event) {
+static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_module *own, struct place p) {
     struct lt_worker *w = &process.sides[process.n_sides];
+    p.workers = w;
+    p.n = 1;
     if (process.n_sides == SIDES_MAX)
         return false;
     process.n_sides++;
-    return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) &&
-           open_listener(address, mode, w, 1, false, false, event);
+    return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) && open_listener(&p);
 }
 
 static bool make_workers(struct lt_snapshot *s) {
@@ -116,22 +180,35 @@ static bool make_workers(struct lt_snapshot *s) {
     for (unsigned i = 0; i < process.n; i++)
         if (!lt_worker_init(&process.workers[i], s, i, LT_ROLE_PROXY, NULL))
             return false;
-    if (top->admin.n && !add_side(s, LT_ROLE_ADMIN, NULL, top->admin, 0, "admin_listening"))
+    struct place admin = {.option = "admin", .address = top->admin, .event = "admin_listening"};
+    if (top->admin.n && !add_side(s, LT_ROLE_ADMIN, NULL, admin))
         return false;
     for (unsigned i = 0; i < s->n_modules; i++) {
         const struct lt_module *m = s->modules[i];
-        unsigned mode = 0;
-        struct lt_span at = m->listen ? m->listen(lt_config_group(&s->config, m->options.prefix), &mode) : LT_S("");
-        if (at.n && !add_side(s, LT_ROLE_OWN, m, at, mode, "module_listening"))
+        struct place own = {.option = m->name, .event = "module_listening"};
+        if (m->listen)
+            own.address = m->listen(lt_config_group(&s->config, m->options.prefix), &own.mode);
+        if (own.address.n && !add_side(s, LT_ROLE_OWN, m, own))
             return false;
     }
-    for (unsigned i = 0; i < top->listen.n; i++)
-        if (!open_listener(top->listen.v[i], 0, process.workers, process.n, top->proxy_protocol, false, "listening"))
+    struct place main_place = {.option = "listen",
+                               .workers = process.workers,
+                               .n = process.n,
+                               .proxy_header = top->proxy_protocol,
+                               .event = "listening"};
+    for (unsigned i = 0; i < top->listen.n; i++) {
+        main_place.address = top->listen.v[i];
+        if (!open_listener(&main_place))
             return false;
+    }
     const struct lt_option_list *tls = &s->core.tls.conf->listen;
-    for (unsigned i = 0; i < tls->n; i++)
-        if (!open_listener(tls->v[i], 0, process.workers, process.n, top->proxy_protocol, true, "listening"))
+    main_place.option = "tls.listen";
+    main_place.tls = true;
+    for (unsigned i = 0; i < tls->n; i++) {
+        main_place.address = tls->v[i];
+        if (!open_listener(&main_place))
             return false;
+    }
     return true;
 }
 
@@ -167,7 +244,8 @@ static bool files_have_changed(void) {
 static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
     watch(s);
-    process.drain_limit = s->core.timeouts->drain;
+    lt_drain_setup(s->core.timeouts);
+    s->serial = atomic_fetch_add(&process.serial, 1) + 1;
     for (unsigned i = 0; i < process.n; i++)
         lt_worker_reload(&process.workers[i], lt_snapshot_ref(s));
     for (unsigned i = 0; i < process.n_sides; i++)
@@ -176,19 +254,34 @@ static void hand_out(struct lt_snapshot *s) {
     LT_LOG(LT_LOG_INFO, "reloaded");
 }
 
-static void reload_all(struct lt_snapshot *(*reload)(void)) {
-    bool draining = atomic_load(&process.draining); // then a manager is not told that we were ready again
+static void reload_all(void) {
+    char why[LT_CONTROL_TEXT] = "";
+    bool draining = lt_drain_phase() != LT_DRAIN_NOT; // then a manager is not told that we were ready again
     if (!draining)
         lt_notify_reloading();
-    struct lt_snapshot *s = reload();
+    struct lt_snapshot *s = process.reload(why, sizeof why);
     if (s)
         hand_out(s);
     if (!draining)
         lt_notify_ready();
+    lt_control_settle(s != NULL, s ? "reloaded" : why);
+}
+
+enum lt_answer lt_process_reloaded(void) {
+    enum lt_answer answer = LT_ANSWER_DONE;
+    for (unsigned i = 0; i < process.n + process.n_sides; i++) {
+        struct lt_worker *w = i < process.n ? &process.workers[i] : &process.sides[i - process.n];
+        unsigned serial = atomic_load(&w->serial);
+        if (serial != atomic_load(&process.serial))
+            return LT_ANSWER_WAITS;
+        if (serial && atomic_load(&w->refused) == serial)
+            answer = LT_ANSWER_FAILED;
+    }
+    return answer;
 }
 
 static void remove_unix_sockets(void) {
-    for (unsigned i = 0; i < process.n_unix_paths; i++) {
+    for (unsigned i = 0; i < process.n_unix_paths && !lt_drain_is_handed_over(); i++) {
         char path[128];
         snprintf(path, sizeof path, "%.*s", (int)process.unix_paths[i].n, process.unix_paths[i].p);
         unlink(path);
@@ -202,15 +295,50 @@ static void end_at_once(const char *why) {
     _exit(0);
 }
 
-static void begin_drain(int64_t *deadline) {
-    int64_t limit = process.drain_limit;
-    lt_notify_stopping(limit);
-    LT_LOG(LT_LOG_INFO, "draining", lt_fn("limit_ms", limit));
-    atomic_store(&process.draining, true);
-    *deadline = lt_clock_mono() + limit;
-    for (unsigned i = 0; i < process.n; i++)
-        lt_worker_drain(&process.workers[i]);
+// --- an upgrade ---
+
+static void begin_upgrade(void) {
+    char why[LT_CONTROL_TEXT] = "this process is about to end; start another";
+    int fd = lt_drain_phase() == LT_DRAIN_NOT ? lt_upgrade_begin(why, sizeof why) : -1;
+    if (fd < 0) {
+        LT_LOG(LT_LOG_ERROR, "upgrade_failed", lt_fs("why", why));
+        lt_control_settle(false, why);
+        return;
+    }
+    LT_LOG(LT_LOG_INFO, "upgrading");
+    process.upgrade = fd;
+    process.upgrade_limit = lt_clock_mono() + UPGRADE_MS;
 }
+
+static void look_at_upgrade(bool late) {
+    char why[LT_CONTROL_TEXT];
+    pid_t pid = 0;
+    switch (lt_upgrade_result(late, &pid, why, sizeof why)) {
+    case LT_UPGRADE_WAITS:
+        return;
+    case LT_UPGRADE_READY:
+        snprintf(why, sizeof why, "process %ld has taken over", (long)pid);
+        LT_LOG(LT_LOG_INFO, "upgraded", lt_fn("pid", pid));
+        lt_notify_successor(pid);
+        process.watchdog = 0; // the manager looks at the other one now
+        lt_drain_hand_over();
+        lt_control_settle(true, why);
+        break;
+    case LT_UPGRADE_FAILED:
+        LT_LOG(LT_LOG_ERROR, "upgrade_failed", lt_fs("why", why));
+        lt_control_settle(false, why);
+    }
+    process.upgrade = -1;
+}
+
+// Both a new process and the end are wanted: the end counts.
+static void begin_drain(bool at_once) {
+    if (process.upgrade >= 0)
+        look_at_upgrade(true);
+    lt_drain_begin(at_once);
+}
+
+// --- the main thread's loop ---
 
 // A worker that hangs keeps the sign back, and the manager starts the process anew. It beats once a second.
 static void show_life(void) {
@@ -223,45 +351,94 @@ static void show_life(void) {
     process.next_sign = lt_clock_mono() + process.watchdog;
 }
 
-// How long to wait for a signal, in ms; -1: for ever.
-static int64_t patience(int64_t deadline) {
-    int64_t left = deadline ? deadline - lt_clock_mono() : process.stamp ? FILES_LOOK_MS : -1;
-    return process.watchdog && (left < 0 || process.watchdog < left) ? process.watchdog : left;
+static int64_t sooner(int64_t a, int64_t b) {
+    return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-// Waits for signals, and in a drain for the workers' ends or the limit.
-static void main_loop(int signals, struct lt_snapshot *(*reload)(void)) {
-    int64_t deadline = 0;
+// How long to wait for a signal, in ms; -1: for ever.
+static int64_t patience(void) {
+    int64_t left = lt_drain_patience();
+    if (left < 0 && process.stamp)
+        left = FILES_LOOK_MS;
+    if (process.watchdog)
+        left = sooner(left, process.watchdog);
+    if (process.upgrade >= 0) {
+        int64_t time = process.upgrade_limit - lt_clock_mono();
+        left = sooner(left, time > 0 ? time : 0);
+    }
+    return left;
+}
+
+static void on_signal(uint32_t number) {
+    if (number == SIGHUP) {
+        reload_all();
+    } else if (number == SIGUSR2) {
+        begin_upgrade();
+    } else if (process.stopped) {
+        end_at_once("second signal");
+    } else {
+        process.stopped = true;
+        begin_drain(false);
+    }
+}
+
+static void on_question(void) {
+    enum lt_ask what;
+    if (!lt_control_next(&what))
+        return;
+    switch (what) {
+    case LT_ASK_RELOAD:
+        reload_all();
+        break;
+    case LT_ASK_UPGRADE:
+        begin_upgrade();
+        break;
+    default:
+        begin_drain(what == LT_ASK_QUIT);
+        lt_control_settle(true, "draining");
+    }
+}
+
+// Until all workers have ended.
+static void main_loop(int signals) {
     unsigned ended = 0;
     while (ended < process.n) {
-        struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = process.ended, .events = POLLIN}};
-        if (deadline && lt_clock_mono() >= deadline)
+        struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                               {.fd = process.ended, .events = POLLIN},
+                               {.fd = lt_control_fd(), .events = POLLIN},
+                               {.fd = process.upgrade, .events = POLLIN}};
+        if (!lt_drain_step())
             end_at_once("timeouts.drain");
         show_life();
-        int ready = poll(fds, 2, (int)patience(deadline));
+        int ready = poll(fds, 4, (int)patience());
         if (ready < 0 && errno != EINTR)
             end_at_once(strerror(errno));
-        if (ready == 0 && !deadline && files_have_changed())
-            reload_all(reload);
+        if (ready == 0 && lt_drain_phase() == LT_DRAIN_NOT && files_have_changed())
+            reload_all();
+        if (process.upgrade >= 0 && (fds[3].revents || lt_clock_mono() >= process.upgrade_limit))
+            look_at_upgrade(!fds[3].revents);
         uint64_t count;
         if (fds[1].revents & POLLIN && read(process.ended, &count, sizeof count) == sizeof count)
             ended += (unsigned)count;
         struct signalfd_siginfo info;
-        if (!(fds[0].revents & POLLIN) || read(signals, &info, sizeof info) != sizeof info)
-            continue;
-        if (info.ssi_signo == SIGHUP)
-            reload_all(reload);
-        else if (deadline)
-            end_at_once("second signal");
-        else
-            begin_drain(&deadline);
+        if (fds[0].revents & POLLIN && read(signals, &info, sizeof info) == sizeof info)
+            on_signal(info.ssi_signo);
+        if (fds[2].revents & POLLIN)
+            on_question();
     }
 }
 
 static void join_all(void) {
     for (unsigned i = 0; i < process.n; i++)
         pthread_join(process.workers[i].thread, NULL);
-    for (unsigned i = 0; i < process.n_sides; i++) { // the last requests may have asked them
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += SIDES_SECONDS;
+    for (unsigned i = 0; i < process.n_sides; i++) // the last requests may have asked them
+        lt_worker_close(&process.sides[i]);
+    for (unsigned i = 0; i < process.n_sides; i++) {
+        if (pthread_timedjoin_np(process.sides[i].thread, NULL, &limit) == 0)
+            continue;
         lt_worker_stop(&process.sides[i]);
         pthread_join(process.sides[i].thread, NULL);
     }
@@ -276,30 +453,41 @@ static void free_workers(void) {
     remove_unix_sockets();
 }
 
-int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void)) {
+// Blocked before the threads start, which inherit it. -1: no descriptor.
+static int read_signals(void) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGIO, SIG_IGN);                 // somebody opens a session file while we look whether anybody has it open
-    pthread_sigmask(SIG_BLOCK, &set, NULL); // before the threads, which inherit it
-    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    process.began = lt_clock_mono();
+    signal(SIGIO, SIG_IGN); // somebody opens a session file while we look whether anybody has it open
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int lt_process_run(struct lt_snapshot *s, lt_reload_fn *reload) {
+    int signals = read_signals();
     apply_log(s);
     lt_access_open();
-    process.drain_limit = s->core.timeouts->drain;
+    lt_drain_setup(s->core.timeouts);
+    process.reload = reload;
+    process.upgrade = -1;
     process.watchdog = lt_notify_watchdog_ms();
     watch(s);
-    bool ok = signals >= 0 && make_workers(s) && start_workers();
+    bool ok = signals >= 0 && lt_control_init() && lt_inherit_init() && make_workers(s) && start_workers();
     if (ok) {
+        lt_inherit_done();
         lt_notify_ready();
-        main_loop(signals, reload);
+        main_loop(signals);
         join_all();
         LT_LOG(LT_LOG_INFO, "ended");
     }
     free_workers();
+    lt_upgrade_fini();
+    lt_inherit_fini();
+    lt_control_fini();
     lt_access_close();
     watch(NULL);
     lt_snapshot_put(s);

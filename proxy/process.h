@@ -2,11 +2,17 @@
 // The process: its workers, its signals, its configuration over time.
 #pragma once
 
+#include "control.h"
 #include "worker.h"
 
-// Runs with this configuration until SIGTERM or SIGINT has been obeyed. `reload` loads the configuration anew (SIGHUP):
-// NULL says that it was bad (and has been reported). Takes over the reference to `s`. Returns the exit code.
-int lt_process_run(struct lt_snapshot *s, struct lt_snapshot *(*reload)(void));
+// Loads the configuration anew. NULL: it was bad; that has been reported, and `why` says it once more.
+typedef struct lt_snapshot *lt_reload_fn(char *why, size_t size);
+
+// Runs with this configuration until a drain has ended. Takes over the reference to `s`. Returns the exit code.
+int lt_process_run(struct lt_snapshot *s, lt_reload_fn *reload);
+
+// Have all threads taken over the last configuration that was handed out? WAITS; FAILED: one of them could not (its log says why).
+enum lt_answer lt_process_reloaded(void);
 
 // A client connection more or less in the whole process. Returns how many there are now. Any worker.
 unsigned lt_process_connections(int delta);

@@ -17,7 +17,7 @@ static bool describe(struct lt_h1_head *head, struct lt_header table[FIELDS], in
         ok = ok && lt_headers_add(&head->headers, LT_S("X-Lethe-Error"), lt_span_cstr(reason));
     if (status == 503)
         ok = ok && lt_headers_add(&head->headers, LT_S("Retry-After"), LT_S("1"));
-    if (status == 405)
+    if (status == 405 && !(extra && lt_headers_find(extra, LT_S("Allow"))))
         ok = ok && lt_headers_add(&head->headers, LT_S("Allow"), LT_S("GET, HEAD"));
     for (unsigned i = 0; extra && i < extra->n; i++)
         ok = ok && lt_headers_add(&head->headers, extra->v[i].name, extra->v[i].value);

@@ -3,6 +3,45 @@
 #include "exchange.h"
 #include "h2.h"
 
+#include "crypto/token.h"
+#include "http/websocket.h"
+
+enum { GOODBYE_MS = 2000 };
+
+// One direction of a WebSocket: `told` means that our close frame went out there, behind which nothing may follow.
+struct way {
+    struct lt_ws_frames frames;
+    bool last; // only the frame under way is to be passed on
+    bool told;
+};
+
+struct lt_websocket {
+    struct lt_exchange *x;
+    struct way to_client, to_app;
+    struct lt_timer goodbye; // how long the two ends may take to say theirs
+};
+
+static void on_goodbye(struct lt_timer *t) {
+    lt_exchange_finish(LT_ENTRY(t, struct lt_websocket, goodbye)->x);
+}
+
+// Without memory for it the tunnel works all the same, and ends without a close frame.
+static void watch_frames(struct lt_exchange *x) {
+    if (!lt_span_eq_nocase(x->response_framing.upgrade_protocol, LT_S("websocket")))
+        return;
+    x->websocket = lt_arena_zalloc(&x->arena, sizeof *x->websocket);
+    if (!x->websocket)
+        return;
+    x->websocket->x = x;
+    lt_timer_init(&x->websocket->goodbye, on_goodbye);
+}
+
+void lt_tunnel_end(struct lt_exchange *x) {
+    if (x->websocket)
+        lt_timer_clear(&x->worker->loop, &x->websocket->goodbye);
+    x->websocket = NULL;
+}
+
 void lt_tunnel_begin(struct lt_exchange *x) {
     struct lt_buf *out = &x->worker->scratch;
     struct lt_h1_out how = {.kind = LT_BODY_NONE, .upgrade = x->response_framing.upgrade_protocol};
@@ -25,18 +64,25 @@ void lt_tunnel_begin(struct lt_exchange *x) {
     }
     x->client->state = LT_CLIENT_TUNNEL;
     lt_timer_set(&x->worker->loop, &x->timer, x->generation->snapshot->core.timeouts->tunnel);
-    lt_tunnel_move(x);
+    watch_frames(x);
+    if (x->worker->closing)
+        lt_tunnel_drain(x);
+    else
+        lt_tunnel_move(x);
 }
 
 // One direction: what the inbox holds goes out; reading goes on when that is through. False: the way out is broken.
-static bool move(struct lt_inbox *in, struct lt_stream *from, bool *ended, struct lt_stream *to) {
+static bool move(struct lt_inbox *in, struct lt_stream *from, bool *ended, struct lt_stream *to, struct way *way) {
     struct lt_span data = lt_inbox_span(in);
-    if (lt_stream_pending(to) == 0 && data.n) {
-        if (lt_stream_write(to, &data, 1) != LT_OK)
+    bool told = way && way->told;
+    if (data.n && (told || lt_stream_pending(to) == 0)) {
+        if (way && !told)
+            data.n = way->last && lt_ws_is_between(&way->frames) ? 0 : lt_ws_pass(&way->frames, data, way->last);
+        if (!told && data.n && lt_stream_write(to, &data, 1) != LT_OK)
             return false;
         lt_inbox_consume(in, data.n);
     }
-    bool through = lt_stream_pending(to) == 0;
+    bool through = told || lt_stream_pending(to) == 0;
     lt_stream_want_read(from, through && !*ended);
     return true;
 }
@@ -44,6 +90,36 @@ static bool move(struct lt_inbox *in, struct lt_stream *from, bool *ended, struc
 static void shut(struct lt_stream *to, struct lt_inbox *in) {
     if (lt_stream_pending(to) == 0 && lt_inbox_span(in).n == 0)
         lt_stream_shutdown(to);
+}
+
+// Our close frame, once the direction stands between frames. False: the way out is broken.
+static bool tell(struct way *way, struct lt_inbox *in, struct lt_stream *to, bool masked) {
+    unsigned char frame[LT_WS_GOING_AWAY_MAX], mask[4];
+    if (way->told || way->frames.closed || !lt_ws_is_between(&way->frames))
+        return true;
+    if (masked && !lt_random(mask, sizeof mask))
+        return false;
+    struct lt_span text = lt_span((char *)frame, lt_ws_going_away(frame, masked ? mask : NULL));
+    way->told = true;
+    lt_inbox_consume(in, lt_inbox_span(in).n);
+    return lt_stream_write(to, &text, 1) == LT_OK;
+}
+
+static bool say_goodbye(struct lt_exchange *x) {
+    struct lt_websocket *w = x->websocket;
+    struct lt_client *c = x->client;
+    struct lt_upstream *u = x->upstream;
+    bool ok = tell(&w->to_client, &u->in, &c->stream, false) && tell(&w->to_app, &c->in, &u->stream, true);
+    bool told = (w->to_client.told || w->to_client.frames.closed) && (w->to_app.told || w->to_app.frames.closed);
+    if (ok && told && !lt_timer_is_set(&w->goodbye))
+        lt_timer_set(&x->worker->loop, &w->goodbye, GOODBYE_MS);
+    return ok;
+}
+
+void lt_tunnel_drain(struct lt_exchange *x) {
+    if (x->websocket)
+        x->websocket->to_app.last = x->websocket->to_client.last = true;
+    lt_tunnel_move(x);
 }
 
 void lt_tunnel_move(struct lt_exchange *x) {
@@ -57,13 +133,18 @@ void lt_tunnel_move(struct lt_exchange *x) {
         lt_exchange_finish(x);
         return;
     }
-    if (!move(&c->in, &c->stream, &c->ended, &u->stream)) {
+    struct lt_websocket *w = x->websocket;
+    if (!move(&c->in, &c->stream, &c->ended, &u->stream, w ? &w->to_app : NULL)) {
         lt_exchange_finish(x);
         return;
     }
     bool upstream_over = x->upstream_ended;
-    if (!move(&u->in, &u->stream, &upstream_over, &c->stream)) {
+    if (!move(&u->in, &u->stream, &upstream_over, &c->stream, w ? &w->to_client : NULL)) {
         lt_exchange_client_gone(x);
+        return;
+    }
+    if (w && w->to_app.last && !say_goodbye(x)) {
+        lt_exchange_finish(x);
         return;
     }
     if (c->ended)

@@ -214,28 +214,45 @@ static void on_heartbeat(struct lt_timer *t) {
 }
 
 void lt_worker_check_drained(struct lt_worker *w) {
-    if (w->draining && w->n_clients == 0 && w->users == 0)
+    if (w->closing && w->n_clients == 0 && w->users == 0)
         lt_loop_stop(&w->loop);
 }
 
-static void drain(struct lt_worker *w) {
-    w->draining = true;
-    lt_listener_close_all(w, true);
+static void each_client(struct lt_worker *w, void (*act)(struct lt_client *c)) {
     for (struct lt_list *n = w->clients.next, *next; n != &w->clients; n = next) {
         next = n->next;
-        lt_client_drain(LT_ENTRY(n, struct lt_client, node));
+        act(LT_ENTRY(n, struct lt_client, node));
     }
+}
+
+static void begin_drain(struct lt_worker *w, bool leave) {
+    if (leave)
+        lt_listener_close_all(w, false); // what stands in their queues is the other process's
+    if (w->draining)
+        return;
+    w->draining = true;
+    each_client(w, lt_client_drain);
+}
+
+static void close_down(struct lt_worker *w) {
+    w->draining = w->closing = true;
+    lt_listener_close_all(w, true);
+    each_client(w, lt_client_drain);
     lt_worker_check_drained(w);
 }
 
 static void take_over(struct lt_worker *w, struct lt_snapshot *s) {
+    unsigned serial = s->serial;
     struct lt_generation *g = new_generation(w, s);
     if (!g) {
+        atomic_store(&w->refused, serial);
+        atomic_store(&w->serial, serial);
         LT_LOG(LT_LOG_ERROR, "reload_failed", lt_fn("worker", w->index), lt_fs("do", "the old configuration stays"));
         return;
     }
     struct lt_generation *old = w->generation;
     w->generation = g;
+    atomic_store(&w->serial, serial);
     if (--old->references == 0)
         free_generation(old);
 }
@@ -248,8 +265,12 @@ static void on_apply(struct lt_task *t) {
         take_over(w, s);
     if (atomic_load(&w->stop_asked))
         lt_loop_stop(&w->loop);
-    else if (atomic_load(&w->drain_asked) && !w->draining)
-        drain(w);
+    else if (atomic_exchange(&w->cut_asked, false))
+        each_client(w, lt_client_cut);
+    else if (atomic_load(&w->close_asked) && !w->closing)
+        close_down(w);
+    else if (atomic_load(&w->leave_asked) || atomic_load(&w->drain_asked))
+        begin_drain(w, atomic_load(&w->leave_asked));
 }
 
 static void post_apply(struct lt_worker *w) {
@@ -264,6 +285,21 @@ void lt_worker_reload(struct lt_worker *w, struct lt_snapshot *s) {
 
 void lt_worker_drain(struct lt_worker *w) {
     atomic_store(&w->drain_asked, true);
+    post_apply(w);
+}
+
+void lt_worker_leave(struct lt_worker *w) {
+    atomic_store(&w->leave_asked, true);
+    post_apply(w);
+}
+
+void lt_worker_close(struct lt_worker *w) {
+    atomic_store(&w->close_asked, true);
+    post_apply(w);
+}
+
+void lt_worker_cut(struct lt_worker *w) {
+    atomic_store(&w->cut_asked, true);
     post_apply(w);
 }
 

@@ -2,6 +2,7 @@
 // A worker: one thread, one loop, its listeners, its connections, its counters. Nothing writable is shared with the others.
 #pragma once
 
+#include "base/clock.h"
 #include "conf.h"
 #include "inbox.h"
 #include "module.h"
@@ -11,6 +12,7 @@
 // A loaded configuration, shared by all workers and counted; the last put frees it.
 struct lt_snapshot {
     atomic_uint references;
+    unsigned serial; // of reloads: 0 is the configuration of the start
     struct lt_config config;
     struct lt_core_conf core;
     const struct lt_module *const *modules; // NULL-terminated, in pipeline order
@@ -85,8 +87,10 @@ struct lt_worker {
     unsigned n_clients;
     unsigned users; // references to generations beyond the worker's own
     struct lt_list listeners;
-    unsigned n_events; // streams of events under way
-    bool draining;
+    unsigned n_events;            // streams of events under way
+    bool draining;                // every answer says Connection: close
+    bool closing;                 // the listeners are closed, idle connections end
+    _Atomic int64_t last_request; // lt_clock_mono() of the last one that went to the application; kept only while draining
     struct lt_timer heartbeat;
     _Atomic int64_t beat; // lt_clock_mono() of the last heartbeat
     struct lt_metrics core_metrics;
@@ -97,7 +101,8 @@ struct lt_worker {
     uint64_t id_prefix, id_count;       // request ids
     struct lt_task apply;               // posted by the main thread: reload, drain, stop
     _Atomic(struct lt_snapshot *) next; // the configuration to take over, or NULL
-    atomic_bool drain_asked, stop_asked, apply_posted;
+    atomic_bool drain_asked, leave_asked, close_asked, cut_asked, stop_asked, apply_posted;
+    atomic_uint serial, refused; // of the last snapshot that it took over, or could not
 };
 
 // Makes the worker and its first generation: module instances, pool. False: logged.
@@ -109,13 +114,28 @@ void lt_worker_fini(struct lt_worker *w);
 // Starts the thread, which runs until it has drained or is asked to stop.
 bool lt_worker_start(struct lt_worker *w);
 
-// From the main thread: takes over a configuration (a reference is handed over), drains, stops.
+// From the main thread.
+// Takes over a configuration (a reference is handed over).
 void lt_worker_reload(struct lt_worker *w, struct lt_snapshot *s);
+// The drain begins: goes on serving, each answer ends its connection.
 void lt_worker_drain(struct lt_worker *w);
+// The same, but another process has the listening sockets from now on.
+void lt_worker_leave(struct lt_worker *w);
+// It is quiet, or time: the listeners close, idle connections end, and the loop once nothing is left.
+void lt_worker_close(struct lt_worker *w);
+// The drain's time is up: what still runs is broken off; modules give back their locks.
+void lt_worker_cut(struct lt_worker *w);
+// Ends the loop whatever it does.
 void lt_worker_stop(struct lt_worker *w);
 
 static inline void lt_worker_count(struct lt_worker *w, unsigned metric, int64_t delta) {
     lt_metric_add(&w->core_metrics, metric, delta);
+}
+
+// A request goes to the application: the drain is not quiet yet.
+static inline void lt_worker_note_request(struct lt_worker *w) {
+    if (w->draining)
+        atomic_store(&w->last_request, lt_clock_mono());
 }
 
 extern const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT];

@@ -122,7 +122,9 @@ class Lethe:
                  admin="127.0.0.1:0", workers=1, start=True, **more):
         self.binary = binary or find_binary()
         assert self.binary, "no lethe: build it (cmake --preset dev && cmake --build --preset dev) or set LETHE_BIN"
-        values = {"listen": listen, "admin": admin, "workers": workers, "upstream": upstream, **(options or {}), **more}
+        # No quiet period: nearly every test ends its lethe when nobody asks it any more.
+        values = {"listen": listen, "admin": admin, "workers": workers, "upstream": upstream, "timeouts.drain_quiet": "0s",
+                  **(options or {}), **more}
         self.argv = [self.binary, "run", *(["-c", str(config)] if config else []),
                      *[_flag(k, v) for k, v in values.items() if v is not None], *flags]
         self.env = clean_env(env)
