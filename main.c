@@ -339,11 +339,14 @@ static const struct command {
     {"doctor", "ask a running lethe (its admin listener) what is carried, what is not, and what to set", command_doctor},
     {"probe", "health check: ask the running lethe (its admin listener) for livez, readyz or startupz; exit code 0 or 1",
      command_probe},
-    {"reload", "have the running lethe (its admin listener) read its configuration again; says what is wrong with a bad one",
+    {"reload",
+     "have the running lethe (its admin listener) read its configuration again; says what is wrong with a bad one",
      command_reload},
-    {"drain", "have it end as SIGTERM does: it serves until no request comes any more, then ends what runs", command_drain},
+    {"drain", "have it end as SIGTERM does: it serves until no request comes any more, then ends what runs",
+     command_drain},
     {"quit", "have it end without waiting for further requests: the last step of a Job", command_quit},
-    {"upgrade", "have it replaced by the program that stands at its path now, without losing a connection", command_upgrade},
+    {"upgrade", "have it replaced by the program that stands at its path now, without losing a connection",
+     command_upgrade},
     {"session", "list, show or revoke sessions in the store: list | show HASH | revoke HASH (--token, --cookie, --all)",
      command_session},
     {"keygen", "print a new key for the option \"keys\" (--alg EdDSA or ES256: for \"jwt.keys\", as PEM)", command_keygen},
@@ -368,7 +371,8 @@ static void print_manual_of_commands(void) {
     }
     puts(".SH SIGNALS\n.TP\n.B SIGHUP\nReads the configuration anew; a bad one is reported and changes nothing.\n"
          ".TP\n.BR SIGTERM , \" SIGINT\"\nDrains for at most\n.B timeouts.drain\nand ends; a second one ends at once.\n"
-         ".TP\n.B SIGUSR2\nStarts the program that stands at its path now, gives it the listening sockets, and drains once that\n"
+         ".TP\n.B SIGUSR2\nStarts the program that stands at its path now, gives it the listening sockets, and drains "
+         "once that\n"
          "one accepts; if it does not, goes on.\n"
          ".SH EXIT STATUS\n.TP\n0\nEnded as told.\n.TP\n1\nIt could not run, or\n.B doctor\nfound something.\n"
          ".TP\n2\nThe configuration or the command line is wrong.\n"
