@@ -50,10 +50,12 @@ def test_again_and_again(lethe, origin, authority, pem, version):
     """Who resumes gets the ticket for the next time."""
     l = secure(lethe, origin(), pem, keys=key())
     ctx = context(authority, versions=version)
-    reused, session = visit(l, ctx)
+    _, session = visit(l, ctx)
     for _ in range(5):
-        reused, session = visit(l, ctx, session)
+        reused, following = visit(l, ctx, session)
         assert reused
+        assert following.id != session.id or version == ssl.TLSVersion.TLSv1_2, "a ticket of TLS 1.3 is used once"
+        session = following
     l.wait_metric(5, "lethe_tls_handshakes_total", result="resumed")
 
 
