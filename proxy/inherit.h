@@ -5,8 +5,8 @@
 
 #include "net/address.h"
 
-// What an upgrade names its sockets: "lethe." and the option. A service manager names them as the unit says.
-#define LT_INHERIT_OWN "lethe."
+// What an upgrade names its sockets: "upgrade." and the option. A service manager names them as the unit says.
+#define LT_INHERIT_OWN "upgrade."
 
 struct lt_inherited {
     int fd;

@@ -81,8 +81,10 @@ def test_reload(machine):
 def test_upgrade(machine):
     pid = show(machine, "MainPID")
     docs_rig.follow(machine, PAGE, "upgrade")
-    assert show(machine, "MainPID") != pid and show(machine, "ActiveState") == "active"
-    assert "event=ended" in machine.run("journalctl -u lethe --no-pager").stdout
+    wait_for(lambda: show(machine, "MainPID") not in (pid, "0"), 40, "systemd follows the new process")
+    assert machine.run("curl -fsS http://127.0.0.1:9090/readyz", check=False).returncode == 0
+    wait_for(lambda: "event=ended" in machine.run("journalctl -u lethe --no-pager").stdout, 40, "the old process ends")
+    assert (show(machine, "ActiveState"), show(machine, "StatusText"), show(machine, "NRestarts")) == ("active", "serving", "0")
 
 
 def test_a_crash_and_a_wrong_configuration(machine):
