@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What h2.c and h2_stream.c share.
+// What h2.c (the connection), h2_stream.c (a stream and its request) and h2_answer.c share.
 #pragma once
 
 #include "h2.h"
 
 #include <nghttp2/nghttp2.h>
+#include <stdlib.h>
 
 enum {
     LT_H2_STREAMS = 100,
@@ -81,11 +82,42 @@ bool lt_h2_stream_ended(struct lt_h2_stream *s);
 bool lt_h2_stream_data(struct lt_h2_stream *s, struct lt_span data);
 // nghttp2 has closed it. May free it.
 void lt_h2_stream_closed(struct lt_h2_stream *s);
-// nghttp2's data source.
-ssize_t lt_h2_stream_source(nghttp2_session *session, int32_t id, uint8_t *to, size_t size, uint32_t *flags,
-                            nghttp2_data_source *source, void *user);
+
+// --- h2_answer.c ---
+
+// The answer's head goes to nghttp2; the body follows from lt_h2_out().
+void lt_h2_submit_head(struct lt_h2_stream *s);
 
 // Something is to be sent: at the end of the turn.
 void lt_h2_flush_soon(struct lt_h2 *h);
 // A stream is gone.
 void lt_h2_forget(struct lt_h2 *h);
+
+// --- between the three files ---
+
+static inline struct lt_h2_stream *lt_h2_stream_of(const struct lt_client *c) {
+    return LT_ENTRY(c->stream.virtual, struct lt_h2_stream, virtual);
+}
+
+static inline struct lt_worker *lt_h2_worker(const struct lt_h2_stream *s) {
+    return s->h2->client->worker;
+}
+
+static inline const struct lt_core_conf *lt_h2_conf(const struct lt_h2_stream *s) {
+    return &lt_h2_worker(s)->generation->snapshot->core;
+}
+
+// The stream is looked at when whoever calls has returned.
+static inline void lt_h2_tell_soon(struct lt_h2_stream *s) {
+    lt_loop_defer(&lt_h2_worker(s)->loop, &s->tell);
+}
+
+// What is still to be sent of the body.
+static inline struct lt_buf *lt_h2_out(struct lt_h2_stream *s) {
+    return s->client ? &s->client->stream.out : &s->out;
+}
+
+static inline void lt_h2_fields_free(struct lt_h2_fields **f) {
+    free(*f);
+    *f = NULL;
+}

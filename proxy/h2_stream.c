@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request and its answer: the stream that is no socket.
+// One request: from fields to the head that they mean, and the stream that is no socket.
 #include "h2_session.h"
 
 #include "crypto/token.h"
@@ -13,30 +13,10 @@ static void shut(struct lt_stream *v);
 static void closed(struct lt_stream *v);
 static const struct lt_virtual_ops ops = {read_in, written, shut, closed};
 
-static struct lt_h2_stream *of(const struct lt_client *c) {
-    return LT_ENTRY(c->stream.virtual, struct lt_h2_stream, virtual);
-}
-
-static struct lt_worker *worker(const struct lt_h2_stream *s) {
-    return s->h2->client->worker;
-}
-
-static const struct lt_core_conf *conf(const struct lt_h2_stream *s) {
-    return &worker(s)->generation->snapshot->core;
-}
-
-static void tell_soon(struct lt_h2_stream *s) {
-    lt_loop_defer(&worker(s)->loop, &s->tell);
-}
-
-static struct lt_buf *out_of(struct lt_h2_stream *s) {
-    return s->client ? &s->client->stream.out : &s->out;
-}
-
 // --- the request: the head that it means in HTTP/1.1, which the parser then reads as strictly as any ---
 
 static size_t head_limit(const struct lt_h2_stream *s) {
-    return (size_t)conf(s)->limits->head;
+    return (size_t)lt_h2_conf(s)->limits->head;
 }
 
 // A pseudo-header stands at the beginning of a line of the head: nothing may end it early.
@@ -155,7 +135,7 @@ static void join_hosts(struct lt_h2_stream *s) {
 
 static bool refuse(struct lt_h2_stream *s, const char *status, unsigned reason) {
     const nghttp2_nv nv = {(uint8_t *)(uintptr_t) ":status", (uint8_t *)(uintptr_t)status, 7, 3, 0};
-    lt_worker_count(worker(s), LT_M_REJECTS + reason, 1);
+    lt_worker_count(lt_h2_worker(s), LT_M_REJECTS + reason, 1);
     s->begun = true;
     return nghttp2_submit_response(s->h2->session, s->id, &nv, 1, NULL) == 0;
 }
@@ -166,10 +146,10 @@ bool lt_h2_stream_begin(struct lt_h2_stream *s) {
     if (has(s, LT_H2_PROTOCOL) && !lt_span_eq(value_of(s, LT_H2_PROTOCOL), LT_S("websocket")))
         return refuse(s, "501", LT_REJECT_METHOD); // RFC 8441 section 5.2
     if (s->empty && !s->ended) {
-        lt_timer_set(&worker(s)->loop, &s->timer, conf(s)->timeouts->head);
+        lt_timer_set(&lt_h2_worker(s)->loop, &s->timer, lt_h2_conf(s)->timeouts->head);
         return true;
     }
-    lt_timer_clear(&worker(s)->loop, &s->timer);
+    lt_timer_clear(&lt_h2_worker(s)->loop, &s->timer);
     join_hosts(s);
     if (!has(s, LT_H2_METHOD) || !write_head(s))
         return false;
@@ -178,39 +158,39 @@ bool lt_h2_stream_begin(struct lt_h2_stream *s) {
     s->head_left = s->in.len;
     lt_buf_fini(&s->fields);
     lt_buf_fini(&s->cookies);
-    s->client = lt_client_new_virtual(worker(s), &s->virtual, s->h2->client);
+    s->client = lt_client_new_virtual(lt_h2_worker(s), &s->virtual, s->h2->client);
     if (s->client)
-        tell_soon(s);
+        lt_h2_tell_soon(s);
     return s->client != NULL;
 }
 
 bool lt_h2_stream_ended(struct lt_h2_stream *s) {
     s->ended = true;
-    tell_soon(s);
+    lt_h2_tell_soon(s);
     return s->begun || !s->empty || lt_h2_stream_begin(s);
 }
 
 bool lt_h2_stream_data(struct lt_h2_stream *s, struct lt_span data) {
     if (!lt_buf_append(&s->in, data))
         return false;
-    tell_soon(s);
+    lt_h2_tell_soon(s);
     return true;
 }
 
 const struct lt_client *lt_h2_connection(const struct lt_client *c) {
-    return of(c)->h2->client;
+    return lt_h2_stream_of(c)->h2->client;
 }
 
 bool lt_h2_has_body(const struct lt_client *c) {
-    return of(c)->has_body;
+    return lt_h2_stream_of(c)->has_body;
 }
 
 bool lt_h2_is_connect(const struct lt_client *c) {
-    return has(of(c), LT_H2_PROTOCOL);
+    return has(lt_h2_stream_of(c), LT_H2_PROTOCOL);
 }
 
 bool lt_h2_request_trailers(struct lt_client *c, struct lt_body *b) {
-    struct lt_span rest = lt_buf_span(&of(c)->trailers_in);
+    struct lt_span rest = lt_buf_span(&lt_h2_stream_of(c)->trailers_in);
     while (rest.n) {
         size_t n = lt_span_find(rest, '\n');
         if (!lt_body_trailer(b, lt_span(rest.p, n - 1)))
@@ -244,19 +224,14 @@ static enum lt_err read_in(struct lt_stream *v, void *into, size_t size, size_t 
 
 // Something was written, uncorked, or is to be read: looked at when the exchange has returned.
 static void written(struct lt_stream *v) {
-    tell_soon(LT_ENTRY(v->virtual, struct lt_h2_stream, virtual));
+    lt_h2_tell_soon(LT_ENTRY(v->virtual, struct lt_h2_stream, virtual));
 }
 
 // A tunnel's other end has said all; this one may go on.
 static void shut(struct lt_stream *v) {
     struct lt_h2_stream *s = LT_ENTRY(v->virtual, struct lt_h2_stream, virtual);
     s->finished = true;
-    tell_soon(s);
-}
-
-static void drop_fields(struct lt_h2_fields **f) {
-    free(*f);
-    *f = NULL;
+    lt_h2_tell_soon(s);
 }
 
 void lt_h2_stream_free(struct lt_h2_stream *s) {
@@ -267,7 +242,7 @@ void lt_h2_stream_free(struct lt_h2_stream *s) {
     if (!s->closed)
         nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
     lt_task_cancel(&s->tell);
-    lt_timer_clear(&worker(s)->loop, &s->timer);
+    lt_timer_clear(&lt_h2_worker(s)->loop, &s->timer);
     lt_list_remove(&s->node);
     lt_buf_fini(&s->in);
     lt_buf_fini(&s->fields);
@@ -275,8 +250,8 @@ void lt_h2_stream_free(struct lt_h2_stream *s) {
     lt_buf_fini(&s->pseudo);
     lt_buf_fini(&s->trailers_in);
     lt_buf_fini(&s->out);
-    drop_fields(&s->head);
-    drop_fields(&s->trailers);
+    lt_h2_fields_free(&s->head);
+    lt_h2_fields_free(&s->trailers);
     free(s);
     lt_h2_forget(h);
 }
@@ -296,142 +271,9 @@ static void closed(struct lt_stream *v) {
 void lt_h2_stream_closed(struct lt_h2_stream *s) {
     s->closed = true;
     if (s->client)
-        tell_soon(s);
+        lt_h2_tell_soon(s);
     else
         lt_h2_stream_free(s);
-}
-
-// --- the answer ---
-
-// Copies of all in one piece of memory. `status` 0: trailers.
-static struct lt_h2_fields *pack(int status, const struct lt_headers *h, const struct lt_h1_out *how) {
-    size_t n = 2, bytes = 64;
-    for (unsigned i = 0; i < h->n; i++)
-        if (!h->v[i].dropped)
-            n++, bytes += h->v[i].name.n + h->v[i].value.n;
-    struct lt_h2_fields *f = malloc(sizeof *f + n * sizeof *f->nv + bytes);
-    if (!f)
-        return NULL;
-    char *text = (char *)(f->nv + n);
-    f->n = 0;
-#define PUT(name_, value_)                                                                                             \
-    do {                                                                                                               \
-        struct lt_span a = (name_), b = (value_);                                                                      \
-        for (size_t k = 0; k < a.n; k++)                                                                               \
-            text[k] = lt_ascii_lower(a.p[k]);                                                                          \
-        if (b.n)                                                                                                       \
-            memcpy(text + a.n, b.p, b.n);                                                                              \
-        f->nv[f->n++] = (nghttp2_nv){(uint8_t *)text, (uint8_t *)text + a.n, a.n, b.n, NGHTTP2_NV_FLAG_NONE};          \
-        text += a.n + b.n;                                                                                             \
-    } while (0)
-    char number[LT_NUMBER_TEXT];
-    if (status)
-        PUT(LT_S(":status"), lt_span_number(number, (uint64_t)status));
-    for (unsigned i = 0; i < h->n; i++)
-        if (!h->v[i].dropped)
-            PUT(h->v[i].name, h->v[i].value);
-    if (how && how->kind == LT_BODY_LENGTH)
-        PUT(LT_S("content-length"), lt_span_number(number, how->length));
-#undef PUT
-    return f;
-}
-
-// RFC 6455 section 4.2.2: only a WebSocket server that has read our key can say this.
-static bool accepts(const struct lt_h2_stream *s, const struct lt_h1_head *head) {
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    const struct lt_header *f = lt_headers_find(&head->headers, LT_S("Sec-WebSocket-Accept"));
-    unsigned char digest[EVP_MAX_MD_SIZE], want[32];
-    char text[24 + sizeof guid];
-    memcpy(text, s->key, 24);
-    memcpy(text + 24, guid, sizeof guid);
-    unsigned n;
-    return f && EVP_Digest(text, sizeof text - 1, digest, &n, EVP_sha1(), NULL) == 1 &&
-           lt_span_eq(f->value, lt_span((const char *)want, (size_t)EVP_EncodeBlock(want, digest, (int)n)));
-}
-
-bool lt_h2_head(struct lt_client *c, const struct lt_h1_head *head, const struct lt_h1_out *how) {
-    struct lt_h2_stream *s = of(c);
-    bool tunnel = head->status == 101;
-    int status = tunnel ? 200 : head->status;
-    if (has(s, LT_H2_PROTOCOL) && (tunnel ? !accepts(s, head) : status < 300))
-        return false; // "200" would mean that the tunnel stands
-    drop_fields(&s->head);
-    s->head = pack(status, &head->headers, how);
-    s->head_is_all =
-        !tunnel && (how->kind == LT_BODY_NONE || how->head_length || (how->kind == LT_BODY_LENGTH && how->length == 0));
-    tell_soon(s);
-    return s->head != NULL;
-}
-
-bool lt_h2_interim(struct lt_client *c, const struct lt_h1_head *head) {
-    struct lt_h2_stream *s = of(c);
-    struct lt_h2_fields *f = pack(head->status, &head->headers, NULL);
-    bool ok = f && (s->closed ||
-                    nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, f->nv, f->n, NULL) == 0);
-    free(f);
-    lt_h2_flush_soon(s->h2);
-    return ok;
-}
-
-bool lt_h2_trailers(struct lt_client *c, const struct lt_headers *trailers) {
-    struct lt_h2_stream *s = of(c);
-    if (trailers->n == 0 || s->trailers)
-        return true;
-    s->trailers = pack(0, trailers, NULL);
-    return s->trailers != NULL;
-}
-
-void lt_h2_finish(struct lt_client *c) {
-    struct lt_h2_stream *s = of(c);
-    s->finished = true;
-    s->out = c->stream.out; // sent when the client has moved on
-    lt_buf_init(&c->stream.out, 0);
-    if (s->out.len)
-        lt_timer_set(&worker(s)->loop, &s->timer, conf(s)->timeouts->upstream);
-    tell_soon(s);
-}
-
-ssize_t lt_h2_stream_source(nghttp2_session *session, int32_t id, uint8_t *to, size_t size, uint32_t *flags,
-                            nghttp2_data_source *source, void *user) {
-    struct lt_h2_stream *s = source->ptr;
-    struct lt_buf *out = out_of(s);
-    (void)session, (void)id, (void)user;
-    bool held = s->client && s->client->stream.corked;
-    size_t n = held ? 0 : out->len < size ? out->len : size;
-    struct lt_span text = lt_buf_span(out);
-    if (n && text.p)
-        memcpy(to, text.p, n);
-    lt_buf_consume(out, n);
-    s->moved += (uint32_t)n;
-    if (s->client) {
-        s->client->stream.sent += (uint32_t)n;
-        if (n && out->len == 0) {
-            s->wants_drained = true;
-            tell_soon(s);
-        }
-    }
-    if (out->len || held)
-        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
-    lt_buf_fini(out);
-    if (!s->finished)
-        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (s->trailers) {
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        s->trailers_due = true;
-        tell_soon(s);
-    }
-    return (ssize_t)n;
-}
-
-static void submit_head(struct lt_h2_stream *s) {
-    nghttp2_data_provider provider = {.source.ptr = s, .read_callback = lt_h2_stream_source};
-    bool all = s->head_is_all || (s->finished && out_of(s)->len == 0 && !s->trailers);
-    nghttp2_submit_response(s->h2->session, s->id, s->head->nv, s->head->n, all ? NULL : &provider);
-    s->submitted = true;
-    drop_fields(&s->head);
-    if (all && s->finished)
-        s->trailers_due = false;
 }
 
 // What the exchange has said goes to nghttp2.
@@ -440,13 +282,13 @@ static void send_on(struct lt_h2_stream *s) {
     if (s->closed || corked)
         return;
     if (s->head && !s->submitted)
-        submit_head(s);
+        lt_h2_submit_head(s);
     else if (s->submitted)
         nghttp2_session_resume_data(s->h2->session, s->id);
     if (s->trailers_due) {
         s->trailers_due = false;
         nghttp2_submit_trailer(s->h2->session, s->id, s->trailers->nv, s->trailers->n);
-        drop_fields(&s->trailers);
+        lt_h2_fields_free(&s->trailers);
     }
     lt_h2_flush_soon(s->h2);
 }
@@ -463,12 +305,12 @@ static void tell(struct lt_task *t) {
         return;
     if (s->wants_drained && c->stream.out.len == 0) {
         s->wants_drained = false;
-        tell_soon(s); // there may be more to say; and the client may be gone after this
+        lt_h2_tell_soon(s); // there may be more to say; and the client may be gone after this
         c->stream.ops->drained(&c->stream);
         return;
     }
     if (c->stream.reading && (s->in.len || s->ended)) {
-        tell_soon(s);
+        lt_h2_tell_soon(s);
         c->stream.ops->readable(&c->stream);
     }
 }
@@ -479,7 +321,7 @@ static void on_timer(struct lt_timer *t) {
         return;
     if (s->begun && s->moved != s->moved_seen) {
         s->moved_seen = s->moved;
-        lt_timer_set(&worker(s)->loop, t, conf(s)->timeouts->upstream);
+        lt_timer_set(&lt_h2_worker(s)->loop, t, lt_h2_conf(s)->timeouts->upstream);
         return;
     }
     nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
