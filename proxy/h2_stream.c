@@ -33,7 +33,8 @@ static bool has(const struct lt_h2_stream *s, enum lt_h2_pseudo p) {
 
 // Empty when it was not sent.
 static struct lt_span value_of(const struct lt_h2_stream *s, enum lt_h2_pseudo p) {
-    return has(s, p) ? lt_span(lt_buf_span(&s->pseudo).p + s->pseudos[p].at, s->pseudos[p].n) : LT_S("");
+    struct lt_span all = lt_buf_span(&s->pseudo);
+    return has(s, p) && all.p ? lt_span(all.p + s->pseudos[p].at, s->pseudos[p].n) : LT_S("");
 }
 
 static bool add_pseudo(struct lt_h2_stream *s, struct lt_span name, struct lt_span value) {
@@ -114,7 +115,7 @@ static bool write_head(struct lt_h2_stream *s) {
 // beside the first, where the parser refuses it.
 static void join_hosts(struct lt_h2_stream *s) {
     struct lt_span rest = lt_buf_span(&s->fields), kept = rest;
-    if (!s->has_host || !has(s, LT_H2_AUTHORITY))
+    if (!rest.p || !s->has_host || !has(s, LT_H2_AUTHORITY))
         return;
     size_t end = lt_span_find(rest, '\n') + 1, at = 0;
     while (at < rest.n) {
@@ -191,7 +192,7 @@ bool lt_h2_is_connect(const struct lt_client *c) {
 
 bool lt_h2_request_trailers(struct lt_client *c, struct lt_body *b) {
     struct lt_span rest = lt_buf_span(&lt_h2_stream_of(c)->trailers_in);
-    while (rest.n) {
+    while (rest.p && rest.n) {
         size_t n = lt_span_find(rest, '\n');
         if (!lt_body_trailer(b, lt_span(rest.p, n - 1)))
             return false;
