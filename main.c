@@ -87,8 +87,7 @@ static struct lt_snapshot *load_or_say(char *why, size_t size) {
                                  .n_flags = program.n_flags,
                                  .for_tool = program.for_tool};
     bool ok = lt_config_load(&s->config, program.groups, program.n_groups, &in, &diag);
-    if (ok && !lt_core_conf_of(&s->config, &s->config.arena, &s->core))
-        lt_diag_add(&diag, "no memory");
+    ok = ok && lt_core_conf_of(&s->config, &s->config.arena, !program.for_tool, &s->core, &diag);
     for (const struct lt_module *const *m = lt_modules; ok && !program.for_tool && *m; m++)
         if ((*m)->check)
             (*m)->check(&s->config, &diag);

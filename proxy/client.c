@@ -2,13 +2,14 @@
 #include "client.h"
 
 #include "exchange.h"
+#include "h2.h"
 #include "process.h"
 #include "proxy_header.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20 };
+enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20, PROXY_MOST = 4096 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -35,17 +36,23 @@ static void free_now(struct lt_task *t) {
 static void close_client(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
+    bool is_stream = c->stream.virtual != NULL;
     set_state(c, LT_CLIENT_CLOSED);
+    if (c->h2)
+        lt_h2_free(c->h2);
+    c->h2 = NULL;
     lt_stream_close(&c->stream);
     lt_inbox_fini(&c->in);
     lt_timer_clear(&c->worker->loop, &c->timer);
     lt_task_cancel(&c->later);
     lt_list_remove(&c->node);
-    c->worker->n_clients--;
-    if (c->worker->role == LT_ROLE_PROXY)
-        lt_process_connections(-1);
-    lt_worker_count(c->worker, LT_M_CLIENTS, -1);
-    lt_worker_check_drained(c->worker);
+    if (!is_stream) {
+        c->worker->n_clients--;
+        if (c->worker->role == LT_ROLE_PROXY)
+            lt_process_connections(-1);
+        lt_worker_count(c->worker, LT_M_CLIENTS, -1);
+        lt_worker_check_drained(c->worker);
+    }
     lt_task_init(&c->later, free_now);
     lt_loop_defer(&c->worker->loop, &c->later);
 }
@@ -53,8 +60,8 @@ static void close_client(struct lt_client *c) {
 void lt_client_abort(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
-    struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (!c->stream.virtual)
+        lt_stream_spoil(&c->stream);
     close_client(c);
 }
 
@@ -100,6 +107,57 @@ static void parse(struct lt_client *c) {
         lt_exchange_client_gone(c->x); // the rest of this head will never come
 }
 
+// The handshake failed: our last word, an alert, is still to be read.
+static void refuse_tls(struct lt_client *c, enum lt_err e) {
+    char peer[LT_ADDRESS_TEXT];
+    lt_worker_count(c->worker, LT_M_TLS_FAILED, 1);
+    LT_LOG(LT_LOG_DEBUG, "tls_failed", lt_f("peer", lt_ip_text(&c->peer, peer)), lt_fs("why", lt_stream_why(&c->stream)));
+    if (e == LT_ERR_PROTOCOL)
+        begin_linger(c);
+    else
+        close_client(c);
+}
+
+static void go_on_with_tls(struct lt_client *c) {
+    bool done;
+    enum lt_err e = lt_stream_handshake(&c->stream, &done);
+    if (e != LT_OK) {
+        refuse_tls(c, e);
+    } else if (done) {
+        lt_worker_count(c->worker, lt_stream_resumed(&c->stream) ? LT_M_TLS_RESUMED : LT_M_TLS_FULL, 1);
+        set_state(c, LT_CLIENT_IDLE);
+        lt_timer_set(&c->worker->loop, &c->timer,
+                     c->worker->closing ? conf(c)->timeouts->drain_quiet : conf(c)->timeouts->idle);
+    }
+}
+
+static void begin_tls(struct lt_client *c) {
+    struct lt_tls_server *server = conf(c)->tls.server; // NULL: a reload has taken all certificates away
+    if (!server || !lt_stream_accept_secure(&c->stream, server)) {
+        lt_client_abort(c);
+        return;
+    }
+    set_state(c, LT_CLIENT_TLS);
+    lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->head);
+}
+
+// How much may be read of a PROXY header: what follows is for TLS, which reads the socket itself.
+static size_t header_left(struct lt_client *c) {
+    char data[PROXY_MOST];
+    struct lt_span have = lt_inbox_span(&c->in);
+    struct lt_address named;
+    if (!c->tls || have.n >= sizeof data)
+        return SIZE_MAX;
+    if (have.p)
+        memcpy(data, have.p, have.n);
+    ssize_t n = recv(c->stream.fd, data + have.n, sizeof data - have.n, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0)
+        return 1; // the read tells why
+    size_t size = 0;
+    enum lt_proxy_status status = lt_proxy_header(lt_span(data, have.n + (size_t)n), &size, &named);
+    return status == LT_PROXY_NAMED || status == LT_PROXY_LOCAL ? size - have.n : (size_t)n;
+}
+
 // What a PROXY header names becomes the peer.
 static void read_proxy_header(struct lt_client *c) {
     struct lt_span data = lt_inbox_span(&c->in);
@@ -117,10 +175,35 @@ static void read_proxy_header(struct lt_client *c) {
         c->peer = lt_address_ip(&named);
     lt_inbox_consume(&c->in, size);
     lt_inbox_release(&c->in);
+    if (c->tls) {
+        begin_tls(c);
+        return;
+    }
     set_state(c, LT_CLIENT_IDLE);
     lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
     if (lt_inbox_span(&c->in).n)
         parse(c);
+}
+
+// The preface of HTTP/2 with prior knowledge (RFC 9113 section 3.3), as far as it has come. `PRI` is no method of anything else.
+static bool may_be_h2(struct lt_client *c) {
+    static const struct lt_span preface = {LT_H2_PREFACE, sizeof LT_H2_PREFACE - 1};
+    struct lt_span data = lt_inbox_span(&c->in);
+    size_t n = data.n < preface.n ? data.n : preface.n;
+    return !c->used && c->worker->role == LT_ROLE_PROXY && !c->stream.virtual && conf(c)->top->http2 && data.p &&
+           memcmp(data.p, preface.p, n) == 0;
+}
+
+static void begin_h2(struct lt_client *c) {
+    if (lt_inbox_span(&c->in).n < sizeof LT_H2_PREFACE - 1) {
+        lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->head);
+        return;
+    }
+    set_state(c, LT_CLIENT_H2);
+    c->used = true;
+    c->h2 = lt_h2_new(c);
+    if (!c->h2)
+        lt_client_abort(c);
 }
 
 static void dispatch(struct lt_client *c) {
@@ -132,6 +215,8 @@ static void dispatch(struct lt_client *c) {
         if (lt_stream_pending(&c->stream))
             lt_stream_want_read(&c->stream,
                                 false); // who does not read his answers gets no more of them: on_drained goes on
+        else if (may_be_h2(c))
+            begin_h2(c);
         else
             parse(c);
         break;
@@ -142,6 +227,8 @@ static void dispatch(struct lt_client *c) {
     case LT_CLIENT_TUNNEL:
         lt_exchange_client_data(c->x);
         break;
+    case LT_CLIENT_TLS:
+    case LT_CLIENT_H2:
     case LT_CLIENT_LINGER:
     case LT_CLIENT_CLOSED:
         break;
@@ -174,9 +261,8 @@ static void peer_gone(struct lt_client *c) {
 }
 
 static void discard(struct lt_client *c) {
-    char waste[8192];
     size_t got;
-    enum lt_err e = lt_stream_read(&c->stream, waste, sizeof waste, &got);
+    enum lt_err e = lt_stream_discard(&c->stream, &got);
     c->lingered += (unsigned)got;
     if (e != LT_OK || c->lingered > LINGER_BYTES)
         close_client(c);
@@ -189,8 +275,17 @@ static void on_readable(struct lt_stream *s) {
         discard(c);
         return;
     }
-    enum lt_err e =
-        c->state == LT_CLIENT_EXCHANGE ? lt_relay_receive_request(c->x, &got) : lt_inbox_read(&c->in, s, &got);
+    if (c->state == LT_CLIENT_H2) {
+        lt_h2_readable(c->h2);
+        return;
+    }
+    if (c->state == LT_CLIENT_TLS) {
+        go_on_with_tls(c);
+        return;
+    }
+    enum lt_err e = c->state == LT_CLIENT_EXCHANGE ? lt_relay_receive_request(c->x, &got)
+                    : c->state == LT_CLIENT_PROXY  ? lt_inbox_read_most(&c->in, s, header_left(c), &got)
+                                                   : lt_inbox_read(&c->in, s, &got);
     if (e == LT_OK && got)
         dispatch(c);
     else if (e == LT_ERR_LIMIT || e == LT_ERR_MEMORY)
@@ -211,7 +306,9 @@ static void on_next(struct lt_task *t) {
 
 static void on_drained(struct lt_stream *s) {
     struct lt_client *c = of_stream(s);
-    if (c->x) {
+    if (c->h2) {
+        lt_h2_drained(c->h2);
+    } else if (c->x) {
         lt_exchange_client_drained(c->x);
     } else if (c->state == LT_CLIENT_LINGER) {
         begin_linger(c);
@@ -226,7 +323,23 @@ static void on_broken(struct lt_stream *s, enum lt_err e) {
     peer_gone(of_stream(s));
 }
 
+void lt_client_end(struct lt_client *c, bool politely) {
+    if (c->h2)
+        lt_h2_free(c->h2);
+    c->h2 = NULL;
+    if (politely && !c->ended)
+        begin_linger(c);
+    else
+        close_client(c);
+}
+
 void lt_client_exchange_done(struct lt_client *c, bool keep) {
+    if (c->stream.virtual) { // each stream carries one request
+        c->x = NULL;
+        lt_h2_finish(c);
+        close_client(c);
+        return;
+    }
     c->used = true;
     c->x = NULL;
     lt_inbox_release(&c->in);
@@ -252,10 +365,14 @@ static void on_timer(struct lt_timer *t) {
     struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
     if (c->state == LT_CLIENT_HEAD)
         lt_exchange_head_timeout(c->x);
+    else if (c->h2)
+        lt_h2_timeout(c->h2);
     else if (lt_stream_pending(&c->stream) && lt_stream_still_takes(&c->stream))
         lt_timer_set(&c->worker->loop, t, conf(c)->timeouts->upstream);
     else if (c->x)
         lt_exchange_client_gone(c->x);
+    else if (c->state == LT_CLIENT_TLS)
+        refuse_tls(c, LT_ERR_TIMEOUT);
     else
         close_client(c);
 }
@@ -275,6 +392,10 @@ void lt_client_cut(struct lt_client *c) {
 }
 
 void lt_client_drain(struct lt_client *c) {
+    if (c->h2) {
+        lt_h2_drain(c->h2);
+        return;
+    }
     if (!c->worker->closing) // the answers' "Connection: close" is enough
         return;
     if (c->state == LT_CLIENT_TUNNEL) {
@@ -292,7 +413,7 @@ void lt_client_drain(struct lt_client *c) {
         lt_timer_set(&c->worker->loop, &c->timer, quiet);
 }
 
-void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header) {
+void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header, bool tls) {
     struct lt_client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
@@ -302,6 +423,7 @@ void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_he
     }
     c->worker = w;
     c->peer = peer;
+    c->tls = tls;
     lt_stream_open(&c->stream, &w->loop, fd, &stream_ops, w->role == LT_ROLE_PROXY ? 4 * w->blocks.size : REPLY_MAX);
     lt_inbox_init(&c->in, &w->blocks);
     lt_timer_init(&c->timer, on_timer);
@@ -312,4 +434,22 @@ void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_he
     set_state(c, proxy_header ? LT_CLIENT_PROXY : LT_CLIENT_IDLE);
     lt_timer_set(&w->loop, &c->timer, proxy_header ? conf(c)->timeouts->head : conf(c)->timeouts->idle);
     lt_stream_want_read(&c->stream, true);
+    if (tls && !proxy_header)
+        begin_tls(c);
+}
+
+struct lt_client *lt_client_new_virtual(struct lt_worker *w, struct lt_virtual *v, const struct lt_client *connection) {
+    struct lt_client *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->worker = w;
+    c->peer = connection->peer;
+    lt_stream_open_virtual(&c->stream, &w->loop, v, &stream_ops, 4 * w->blocks.size);
+    lt_inbox_init(&c->in, &w->blocks);
+    lt_timer_init(&c->timer, on_timer);
+    lt_task_init(&c->later, on_next);
+    lt_list_init(&c->node);
+    set_state(c, LT_CLIENT_IDLE);
+    lt_stream_want_read(&c->stream, true);
+    return c;
 }

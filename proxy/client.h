@@ -7,10 +7,12 @@
 
 enum lt_client_state {
     LT_CLIENT_PROXY,    // a PROXY protocol header must come first
+    LT_CLIENT_TLS,      // in the handshake
     LT_CLIENT_IDLE,     // between requests; holds no buffer
     LT_CLIENT_HEAD,     // bytes of a head have come
     LT_CLIENT_EXCHANGE, // the exchange reads and writes
     LT_CLIENT_TUNNEL,   // switched protocols; the exchange relays bytes
+    LT_CLIENT_H2,       // HTTP/2: each of its streams is a client of its own (h2.h)
     LT_CLIENT_LINGER, // all is sent; what still comes is thrown away until the peer ends, so that it can read our answer
     LT_CLIENT_CLOSED,
 };
@@ -19,19 +21,27 @@ struct lt_client {
     struct lt_stream stream;
     struct lt_list node;
     struct lt_worker *worker;
-    enum lt_client_state state;
     struct lt_inbox in;
     struct lt_timer timer;
     struct lt_task later;  // parses what came behind the last request; frees, once it is closed
-    struct lt_exchange *x; // IDLE, PROXY, LINGER: NULL
-    bool ended;            // the client ended its side
-    bool used;             // it has carried a request
-    unsigned lingered;     // bytes thrown away
-    struct lt_ip peer;     // as a PROXY header names it, where there is one
+    struct lt_exchange *x; // IDLE, PROXY, TLS, LINGER: NULL
+    struct lt_h2 *h2;      // H2
+    enum lt_client_state state;
+    bool tls;          // its listener's clients speak TLS
+    bool ended;        // the client ended its side
+    bool used;         // it has carried a request
+    unsigned lingered; // bytes thrown away
+    struct lt_ip peer; // as a PROXY header names it, where there is one
 };
 
-// Takes over an accepted socket.
-void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header);
+// Takes over an accepted socket, of a listener whose connections begin with a PROXY header, with TLS.
+void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_header, bool tls);
+
+// A stream of an HTTP/2 connection, as a client of its own. NULL: no memory.
+struct lt_client *lt_client_new_virtual(struct lt_worker *w, struct lt_virtual *v, const struct lt_client *connection);
+
+// The HTTP/2 connection is over: at once, or (`politely`) when the peer has read what it was sent.
+void lt_client_end(struct lt_client *c, bool politely);
 
 // Called by the exchange when it is over. `keep`: the connection can carry another request.
 void lt_client_exchange_done(struct lt_client *c, bool keep);

@@ -2,9 +2,14 @@
 #include "conf.h"
 
 #include "base/log.h"
+#include "crypto/keys.h"
 #include "store/redis_conf.h"
 
 #define AT(type, field) offsetof(struct type, field)
+
+static const char *check_listen(struct lt_span text) {
+    return lt_upstream_is_tls(&text) ? "write it into tls.listen, without \"tls://\"" : lt_address_check(text);
+}
 
 // One row an option.
 // clang-format off
@@ -13,20 +18,20 @@ static const struct lt_option top_options[] = {
      .type = LT_OPT_LIST,
      .offset = AT(lt_top_conf, listen),
      .fallback = "127.0.0.1:8080",
-     .min = 1,
      .max = 16,
      .unit = "addresses",
-     .check = lt_address_check,
-     .doc =
-         "Where clients connect: `host:port`, `[v6]:port` or `unix:/path`. Each worker thread listens on all of them."},
+     .check = check_listen,
+     .doc = "Where clients connect: `host:port`, `[v6]:port` or `unix:/path`. Each worker thread listens on all of them. Empty: only at "
+            "`tls.listen`."},
     {.name = "upstream",
      .type = LT_OPT_STRING,
      .offset = AT(lt_top_conf, upstream),
      .fallback = "",
      .required = true,
      .unit = "address",
-     .check = lt_address_check,
-     .doc = "The application beside this lethe. A name is resolved again every few seconds."},
+     .check = lt_upstream_check,
+     .doc = "The application beside this lethe. A name is resolved again every few seconds. `tls://host:port` speaks TLS with it (see "
+            "`tls.upstream_*`)."},
     {.name = "admin",
      .type = LT_OPT_STRING,
      .offset = AT(lt_top_conf, admin),
@@ -71,6 +76,12 @@ static const struct lt_option top_options[] = {
      .offset = AT(lt_top_conf, proxy_protocol),
      .fallback = "false",
      .doc = "Every connection begins with a PROXY protocol header, version 1 or 2, that names the client."},
+    {.name = "http2",
+     .type = LT_OPT_BOOL,
+     .offset = AT(lt_top_conf, http2),
+     .fallback = "true",
+     .doc = "Clients may speak HTTP/2: with TLS by ALPN, in clear text with prior knowledge. The application is spoken to "
+            "in HTTP/1.1."},
     {.name = "trusted_proxies",
      .type = LT_OPT_LIST,
      .offset = AT(lt_top_conf, trusted_proxies),
@@ -204,30 +215,56 @@ static const struct lt_option log_options[] = {
 
 #define ROWS(rows) (rows), sizeof(rows) / sizeof *(rows)
 
-// redis.* stands with the driver that reads it.
+// redis.* stands with the driver that reads it, tls.* in a file of its own.
 const struct lt_option_group lt_core_groups[LT_CORE_GROUPS] = {
     {"", ROWS(top_options), sizeof(struct lt_top_conf), NULL},
     {"timeouts", ROWS(timeouts_options), sizeof(struct lt_timeouts_conf), NULL},
     {"limits", ROWS(limits_options), sizeof(struct lt_limits_conf), NULL},
     {"log", ROWS(log_options), sizeof(struct lt_log_conf), NULL},
+    LT_TLS_OPTIONS,
     LT_STORE_REDIS_OPTIONS,
 };
 
-bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, struct lt_core_conf *out) {
+bool lt_core_conf_of(const struct lt_config *c, struct lt_arena *arena, bool files, struct lt_core_conf *out,
+                     struct lt_diag *diag) {
+    const struct lt_tls_conf *tls = lt_config_group(c, "tls");
     *out = (struct lt_core_conf){
         .top = lt_config_group(c, ""),
         .timeouts = lt_config_group(c, "timeouts"),
         .limits = lt_config_group(c, "limits"),
         .log = lt_config_group(c, "log"),
+        .tls = {.conf = tls},
     };
+    out->upstream = out->top->upstream;
+    lt_upstream_is_tls(&out->upstream);
+    out->stamp = lt_core_conf_stamp(out);
     unsigned n = out->top->trusted_proxies.n;
     out->trusted = lt_arena_zalloc(arena, (n + 1) * sizeof *out->trusted);
-    if (!out->trusted)
+    if (!out->trusted) {
+        lt_diag_add(diag, "no memory");
         return false;
+    }
     for (unsigned i = 0; i < n; i++)
         if (lt_cidr_parse(out->top->trusted_proxies.v[i], &out->trusted[out->n_trusted]))
             out->n_trusted++;
+    if (files && out->top->listen.n + tls->listen.n == 0) {
+        lt_diag_add(diag, "listen: there is no address; write one here or in tls.listen");
+        return false;
+    }
+    if (files && !lt_tls_make(&out->tls, tls, out->top->keys, out->top->upstream, diag))
+        return false;
+    if (out->tls.server && out->top->http2)
+        lt_tls_server_alpn(out->tls.server, LT_S("\x02h2\x08http/1.1"));
     return true;
+}
+
+void lt_core_conf_fini(struct lt_core_conf *c) {
+    lt_tls_unmake(&c->tls);
+}
+
+uint64_t lt_core_conf_stamp(const struct lt_core_conf *c) {
+    uint64_t keys = lt_keys_stamp(c->top->keys), tls = lt_tls_stamp(c->tls.conf);
+    return keys && tls ? (keys * UINT64_C(0x100000001b3)) ^ tls : keys + tls;
 }
 
 bool lt_core_trusts(const struct lt_core_conf *c, const struct lt_ip *peer) {

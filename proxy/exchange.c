@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include "base/clock.h"
+#include "h2.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -10,14 +11,13 @@ enum { ARENA_MAX = 64 << 10 }; // beyond limits.head, which is added
 
 static void on_timer(struct lt_timer *t);
 static void on_connected(struct lt_upstream_wish *wish, struct lt_upstream *u, enum lt_err e);
-static void upstream_ended(struct lt_exchange *x);
 
 static const struct lt_core_conf *conf(struct lt_exchange *x) {
     return &x->generation->snapshot->core;
 }
 
 // What a head may have: a reload cannot make the worker's blocks larger.
-static size_t head_limit(struct lt_exchange *x) {
+size_t lt_exchange_head_limit(struct lt_exchange *x) {
     size_t asked = (size_t)conf(x)->limits->head, most = x->worker->blocks.size - LT_BODY_ROOM;
     return asked < most ? asked : most;
 }
@@ -67,7 +67,7 @@ struct lt_exchange *lt_exchange_new(struct lt_client *c) {
     lt_arena_lend(&x->arena, x + 1, LT_EXCHANGE_BLOCK - sizeof *x);
     lt_timer_init(&x->timer, on_timer);
     lt_task_init(&x->free_later, free_now);
-    if (!lt_h1_parser_init(&x->parser, &x->request, &x->arena, false, head_limit(x))) {
+    if (!lt_h1_parser_init(&x->parser, &x->request, &x->arena, false, lt_exchange_head_limit(x))) {
         free_now(&x->free_later);
         return NULL;
     }
@@ -103,6 +103,10 @@ static void head_done(struct lt_exchange *x) {
         reject(x, 405, LT_REJECT_METHOD, "method");
         return;
     }
+    bool unknown = x->request_framing.kind == LT_BODY_NONE && !x->request_framing.upgrade &&
+                   !lt_headers_get(&x->request.headers, LT_HDR_CONTENT_LENGTH);
+    if (c->stream.virtual && unknown && lt_h2_has_body(c))
+        x->request_framing.kind = LT_BODY_CLOSE; // it ends with the stream
     x->keep = x->request_framing.keep_alive;
     lt_body_init(&x->request_body, &x->request_framing, &x->arena);
     lt_timer_clear(&x->worker->loop, &c->timer);
@@ -243,11 +247,12 @@ static void on_connected(struct lt_upstream_wish *wish, struct lt_upstream *u, e
     }
     x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
     bool late = e == LT_ERR_TIMEOUT;
-    lt_reply(x, late ? 504 : 502, late ? "upstream_connect_timeout" : "upstream_connect", NULL, lt_span(NULL, 0), false);
+    const char *why = late ? "upstream_connect_timeout" : e == LT_ERR_PROTOCOL ? "upstream_tls" : "upstream_connect";
+    lt_reply(x, late ? 504 : 502, why, NULL, lt_span(NULL, 0), false);
 }
 
 // The answer cannot be finished. With the head already out the client must see a broken connection; before that, an error.
-static void fail_response(struct lt_exchange *x, int status, const char *reason) {
+void lt_exchange_fail(struct lt_exchange *x, int status, const char *reason) {
     x->outcome = LT_OUTCOME_UPSTREAM_FAILED;
     lt_exchange_give_upstream(x, false);
     if (x->head_released && !(x->client && x->client->stream.corked)) {
@@ -280,118 +285,7 @@ void lt_exchange_upstream_failed(struct lt_exchange *x, enum lt_err e) {
         return;
     }
     (void)e;
-    fail_response(x, 502, "upstream_closed");
-}
-
-// Interim answers (RFC 9110 section 15.2) pass on to clients that know them; the final head is then awaited.
-static bool interim(struct lt_exchange *x) {
-    struct lt_upstream *u = x->upstream;
-    x->was_answered = true;
-    lt_framing_strip(&x->response.headers);
-    struct lt_h1_out how = {.kind = LT_BODY_NONE};
-    bool ok = true;
-    if (x->client && x->request.minor >= 1) {
-        struct lt_buf *out = &x->worker->scratch;
-        ok = lt_h1_write_response(out, &x->response, &how);
-        struct lt_span text = lt_buf_span(out);
-        ok = ok && lt_stream_write(&x->client->stream, &text, 1) == LT_OK;
-        lt_buf_consume(out, text.n);
-    }
-    lt_inbox_consume(&u->in, x->response.size);
-    return ok;
-}
-
-static void response_head_done(struct lt_exchange *x) {
-    lt_inbox_pin(&x->upstream->in, x->response.size);
-    enum lt_h1_reason bad = lt_framing_response(&x->response, x->request.method, &x->response_framing);
-    bool switching = x->response.status == 101;
-    if (bad != LT_H1_OK || (switching && !(x->request_framing.upgrade && x->response_framing.upgrade))) {
-        LT_LOG(LT_LOG_WARN, "upstream_malformed", lt_f("id", x->id),
-               lt_fs("why", bad == LT_H1_OK ? "101 without asking, or without an Upgrade field" : lt_h1_reason_name(bad)));
-        fail_response(x, 502, "upstream_malformed");
-        return;
-    }
-    x->response_started = true;
-    x->first_byte = lt_clock_mono();
-    x->status = x->response.status;
-    lt_body_init(&x->response_body, &x->response_framing, &x->arena);
-    lt_exchange_set_state(x, LT_X_RESPONSE_HOOKS);
-    lt_pipeline_run(x, LT_HOOK_RESPONSE);
-}
-
-// Reads heads until the final one. False: not whole yet, or it has failed.
-static void parse_response(struct lt_exchange *x) {
-    for (;;) {
-        struct lt_upstream *u = x->upstream;
-        struct lt_span data = lt_inbox_span(&u->in);
-        if (data.n == 0)
-            return;
-        if (!x->response_parser.max &&
-            !lt_h1_parser_init(&x->response_parser, &x->response, &x->arena, true, head_limit(x))) {
-            fail_response(x, 503, "memory");
-            return;
-        }
-        enum lt_h1_status status = lt_h1_parse(&x->response_parser, &x->response, data.p, data.n);
-        if (status == LT_H1_MORE)
-            return;
-        if (status == LT_H1_BAD) {
-            LT_LOG(LT_LOG_WARN, "upstream_malformed", lt_f("id", x->id),
-                   lt_fs("why", lt_h1_reason_name(x->response_parser.reason)));
-            fail_response(x, 502, "upstream_malformed");
-            return;
-        }
-        if (x->response.status >= 200 || x->response.status == 101) {
-            response_head_done(x);
-            return;
-        }
-        if (!interim(x)) {
-            lt_exchange_client_gone(x);
-            return;
-        }
-        lt_h1_parser_again(&x->response_parser, &x->response);
-        lt_inbox_compact(&u->in);
-    }
-}
-
-void lt_exchange_upstream_data(struct lt_exchange *x) {
-    struct lt_upstream *u = x->upstream;
-    size_t got;
-    x->active = lt_clock_mono();
-    enum lt_err e = lt_relay_receive_response(x, &got);
-    if (e == LT_ERR_LIMIT || e == LT_ERR_MEMORY) {
-        lt_stream_want_read(&u->stream, false);
-        return;
-    }
-    if (got) {
-        if (x->state == LT_X_FORWARD)
-            parse_response(x);
-        else if (x->state == LT_X_RESPOND)
-            lt_relay_response(x);
-        else if (x->state == LT_X_TUNNEL)
-            lt_tunnel_move(x);
-    } else if (e == LT_ERR_CLOSED) {
-        lt_stream_want_read(&u->stream, false);
-        upstream_ended(x);
-    } else if (e != LT_OK) {
-        lt_exchange_upstream_failed(x, e);
-    }
-}
-
-// The app ended the connection: the end of a close-delimited body, or too early.
-static void upstream_ended(struct lt_exchange *x) {
-    if (x->state == LT_X_TUNNEL) {
-        x->upstream_ended = true; // the other direction may go on
-        lt_tunnel_move(x);
-    } else if (x->state == LT_X_RESPOND && x->response_framing.kind == LT_BODY_CLOSE) {
-        x->upstream_ended = true;
-        lt_relay_response(x);
-    } else if (x->state == LT_X_RESPONSE_HOOKS) {
-        x->upstream_ended = true; // looked at when the body is relayed
-    } else if (x->state == LT_X_RESPOND && lt_inbox_span(&x->upstream->in).n) {
-        x->upstream_ended = true; // the client is slower: its turn comes first
-    } else {
-        lt_exchange_upstream_failed(x, LT_ERR_CLOSED);
-    }
+    lt_exchange_fail(x, 502, "upstream_closed");
 }
 
 void lt_exchange_upstream_drained(struct lt_exchange *x) {
@@ -424,7 +318,7 @@ void lt_exchange_hooks_done(struct lt_exchange *x, enum lt_hook_kind kind) {
         else if (lt_relay_release_head(x))
             lt_relay_response(x);
         else
-            fail_response(x, 503, "memory");
+            lt_exchange_fail(x, 503, "memory");
     } else if (x->upstream_ended && x->client && !x->replied) {
         lt_relay_release_tail(x);
     } else {
@@ -470,7 +364,7 @@ static void on_silence(struct lt_exchange *x, int64_t limit) {
         x->reason = "client_timeout";
         lt_exchange_client_gone(x);
     } else {
-        fail_response(x, 504, "upstream_timeout");
+        lt_exchange_fail(x, 504, "upstream_timeout");
     }
 }
 

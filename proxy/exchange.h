@@ -104,6 +104,7 @@ struct lt_exchange {
     struct lt_span id;
     char trace[LT_TRACE_ID + 1]; // of a valid traceparent; "": none
     struct lt_ip peer;           // the client, also when it is gone
+    struct lt_span subject;      // of its certificate, or empty
     int64_t began, sent_at, first_byte, active;
     uint64_t bytes;
     int status;
@@ -146,6 +147,12 @@ void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next);
 // Ends it: upstream released (`upstream_keep`), on_end hooks if a module must finish, then done. Safe to call twice.
 void lt_exchange_finish(struct lt_exchange *x);
 // Both directions of the body (relay.c).
+// What a head may have: a reload cannot make the worker's blocks larger.
+size_t lt_exchange_head_limit(struct lt_exchange *x);
+
+// The answer cannot be finished. With the head already out the client must see a broken connection; before that, an error.
+void lt_exchange_fail(struct lt_exchange *x, int status, const char *reason);
+
 // Gives the upstream connection back; the answer's head stays.
 void lt_exchange_give_upstream(struct lt_exchange *x, bool keep);
 
@@ -170,7 +177,9 @@ void lt_pipeline_done(struct lt_exchange *x);   // on_done of all that were touc
 // forward.c: the fields that lethe adds to a request and a response. False: no memory.
 bool lt_forward_request(struct lt_exchange *x);
 bool lt_forward_response(struct lt_exchange *x);
-void lt_forward_identify(struct lt_exchange *x); // trusted? https? which request id?
+void lt_forward_identify(struct lt_exchange *x); // trusted? https? which request id? whose certificate?
+// Drops what an application could take for our word on the client's certificate: fields of a head, or of trailers.
+void lt_forward_unforge(struct lt_exchange *x, struct lt_headers *h);
 
 // reply.c: an answer of our own. The head must not have been released. `body` NULL: a line made of status and reason.
 void lt_reply(struct lt_exchange *x, int status, const char *reason, const char *type, struct lt_span body, bool close);

@@ -24,7 +24,7 @@ void lt_inbox_fini(struct lt_inbox *in) {
         lt_block_give(in->pool, block);
 }
 
-enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) {
+enum lt_err lt_inbox_read_most(struct lt_inbox *in, struct lt_stream *s, size_t most, size_t *got) {
     *got = 0;
     bool fresh = !in->block;
     if (fresh && !(in->block = lt_block_take(in->pool)))
@@ -34,12 +34,18 @@ enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got)
         return LT_ERR_LIMIT;
     if (fresh && space > FIRST_READ)
         space = FIRST_READ;
+    if (space > most)
+        space = most;
     enum lt_err e = lt_stream_read(s, data_of(in) + in->end, space, got);
     in->end += (unsigned)*got;
     in->full = *got == space;
     if (fresh && *got == 0)
         lt_inbox_fini(in);
     return e;
+}
+
+enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) {
+    return lt_inbox_read_most(in, s, SIZE_MAX, got);
 }
 
 void lt_inbox_consume(struct lt_inbox *in, size_t n) {

@@ -28,6 +28,10 @@ void lt_inbox_fini(struct lt_inbox *in);
 // LT_ERR_MEMORY: no block to be had; else as lt_stream_read().
 enum lt_err lt_inbox_read(struct lt_inbox *in, struct lt_stream *s, size_t *got) __attribute__((warn_unused_result));
 
+// The same, of `most` bytes.
+enum lt_err lt_inbox_read_most(struct lt_inbox *in, struct lt_stream *s, size_t most, size_t *got)
+    __attribute__((warn_unused_result));
+
 static inline struct lt_span lt_inbox_span(const struct lt_inbox *in) {
     return lt_span(in->block ? (const char *)in->block->data + in->start : NULL, in->end - in->start);
 }

@@ -17,7 +17,7 @@ struct lt_listener {
     struct lt_list node;
     struct lt_worker *worker;
     int fd;
-    bool proxy_header;
+    bool proxy_header, tls;
     struct event event;
     struct lt_timer pause;
 };
@@ -105,8 +105,8 @@ bool lt_listen(struct lt_span text, unsigned mode, unsigned n, int *fds, struct 
     return true;
 }
 
-// Over the limit: the client is told, not left hanging.
-static void refuse(struct lt_worker *w, int fd) {
+// Over the limit: the client is told, not left hanging; but by TLS, which would take a handshake.
+static void refuse(struct lt_worker *w, int fd, bool tls) {
     static const char body[] = "503 Service Unavailable: limits.connections\n";
     char answer[512];
     int n = snprintf(
@@ -115,7 +115,7 @@ static void refuse(struct lt_worker *w, int fd) {
         "X-Lethe-Error: too_many_connections\r\nRetry-After: 1\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
         sizeof body - 1, body);
     lt_worker_count(w, LT_M_REJECTS + LT_REJECT_CONNECTIONS, 1);
-    if (send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    if (!tls && send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         LT_LOG(LT_LOG_DEBUG, "refuse_failed", lt_fn("errno", errno));
     close(fd);
 }
@@ -138,10 +138,10 @@ static bool accept_one(struct lt_listener *l) {
     if ((side ? l->worker->n_clients + 1 : lt_process_connections(1)) > limit) {
         if (!side)
             lt_process_connections(-1);
-        refuse(l->worker, fd);
+        refuse(l->worker, fd, l->tls);
         return true;
     }
-    lt_client_new(l->worker, fd, lt_address_ip(&peer), l->proxy_header);
+    lt_client_new(l->worker, fd, lt_address_ip(&peer), l->proxy_header, l->tls);
     return true;
 }
 
@@ -166,13 +166,13 @@ static void on_pause_over(struct lt_timer *t) {
     event_add(&LT_ENTRY(t, struct lt_listener, pause)->event, NULL);
 }
 
-bool lt_listener_add(struct lt_worker *w, int fd, bool proxy_header) {
+bool lt_listener_add(struct lt_worker *w, int fd, bool proxy_header, bool tls) {
     struct lt_listener *l = calloc(1, sizeof *l);
     if (!l) {
         close(fd);
         return false;
     }
-    *l = (struct lt_listener){.worker = w, .fd = fd, .proxy_header = proxy_header};
+    *l = (struct lt_listener){.worker = w, .fd = fd, .proxy_header = proxy_header, .tls = tls};
     lt_timer_init(&l->pause, on_pause_over);
     event_assign(&l->event, w->loop.base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
     event_add(&l->event, NULL);

@@ -9,8 +9,8 @@
 bool lt_listen(struct lt_span text, unsigned mode, unsigned n, int *fds, struct lt_address *bound, char *error,
                size_t size);
 
-// The worker accepts on `fd` from now on (before its thread starts). False: no memory; fd is closed.
-bool lt_listener_add(struct lt_worker *w, int fd, bool proxy_header);
+// The worker accepts on `fd` from now on (before its thread starts). `tls`: its clients speak TLS. False: no memory; fd is closed.
+bool lt_listener_add(struct lt_worker *w, int fd, bool proxy_header, bool tls);
 
 // Takes what stands in the queue, then closes all listeners of the worker.
 void lt_listener_close_all(struct lt_worker *w, bool accept_queued);

@@ -2,7 +2,6 @@
 #include "process.h"
 
 #include "base/clock.h"
-#include "crypto/keys.h"
 #include "drain.h"
 #include "exchange.h"
 #include "inherit.h"
@@ -22,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIDES_MAX = 8, KEYS_LOOK_MS = 2000, BEAT_MS = 1000, UPGRADE_MS = 60 * 1000, SIDES_SECONDS = 1 };
+enum { SIDES_MAX = 8, FILES_LOOK_MS = 2000, BEAT_MS = 1000, UPGRADE_MS = 60 * 1000, SIDES_SECONDS = 1 };
 
 // One process, one set of these: workers are made before the first thread starts and live until the last one ended.
 static struct {
@@ -35,9 +34,9 @@ static struct {
     int ended; // eventfd: counts workers whose loop has ended
     struct lt_span unix_paths[16];
     unsigned n_unix_paths;
-    int64_t began;   // lt_clock_mono()
-    char keys[4096]; // the option as it stands now
-    uint64_t keys_stamp;
+    int64_t began;               // lt_clock_mono()
+    struct lt_snapshot *watched; // whose files are looked at
+    uint64_t stamp;
     atomic_uint serial;    // of the last configuration that was handed out
     int upgrade;           // the new process says how it goes; -1: none is starting
     int64_t upgrade_limit; // until when it may take
@@ -94,7 +93,7 @@ struct place {
     unsigned mode;
     struct lt_worker *workers;
     unsigned n;
-    bool proxy_header;
+    bool proxy_header, tls;
     const char *event;
 };
 
@@ -105,7 +104,7 @@ static bool say_where(const struct place *p, int fd) {
     bound.size = sizeof bound.u;
     if (getsockname(fd, &bound.u.sa, &bound.size) != 0)
         return false;
-    LT_LOG(LT_LOG_INFO, p->event, lt_fs("address", lt_address_format(&bound, at)));
+    LT_LOG(LT_LOG_INFO, p->event, lt_fs("address", lt_address_format(&bound, at)), lt_fs("tls", p->tls ? "yes" : "no"));
     return true;
 }
 
@@ -126,12 +125,12 @@ static bool take_inherited(const struct place *p, unsigned *n) {
         if (*n < 256)
             fds[*n] = s->fd;
         if ((*n == 0 && !say_where(p, s->fd)) || !lt_upgrade_offer(s->fd, s->name) ||
-            !lt_listener_add(&p->workers[*n % p->n], s->fd, p->proxy_header))
+            !lt_listener_add(&p->workers[*n % p->n], s->fd, p->proxy_header, p->tls))
             return false;
     }
     for (unsigned i = *n; *n && i < p->n; i++) {
         int fd = fcntl(fds[i % *n], F_DUPFD_CLOEXEC, 0);
-        if (fd < 0 || !lt_listener_add(&p->workers[i], fd, p->proxy_header))
+        if (fd < 0 || !lt_listener_add(&p->workers[i], fd, p->proxy_header, p->tls))
             return false;
     }
     return true;
@@ -153,7 +152,7 @@ static bool open_listener(const struct place *p) {
     bool local = bound.u.sa.sa_family == AF_UNIX;
     snprintf(name, sizeof name, LT_INHERIT_OWN "%s", p->option);
     for (unsigned i = 0; i < p->n; i++) // all of a unix listener are one socket
-        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header) ||
+        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header, p->tls) ||
             ((!local || i == 0) && !lt_upgrade_offer(fds[i], name)))
             return false;
     will_remove(p->address);
@@ -192,9 +191,22 @@ static bool make_workers(struct lt_snapshot *s) {
         if (own.address.n && !add_side(s, LT_ROLE_OWN, m, own))
             return false;
     }
+    struct place main_place = {.option = "listen",
+                               .workers = process.workers,
+                               .n = process.n,
+                               .proxy_header = top->proxy_protocol,
+                               .event = "listening"};
     for (unsigned i = 0; i < top->listen.n; i++) {
-        struct place p = {"listen", top->listen.v[i], 0, process.workers, process.n, top->proxy_protocol, "listening"};
-        if (!open_listener(&p))
+        main_place.address = top->listen.v[i];
+        if (!open_listener(&main_place))
+            return false;
+    }
+    const struct lt_option_list *tls = &s->core.tls.conf->listen;
+    main_place.option = "tls.listen";
+    main_place.tls = true;
+    for (unsigned i = 0; i < tls->n; i++) {
+        main_place.address = tls->v[i];
+        if (!open_listener(&main_place))
             return false;
     }
     return true;
@@ -215,23 +227,23 @@ static void apply_log(const struct lt_snapshot *s) {
     lt_log_setup((enum lt_log_level)s->core.log->level, (enum lt_log_format)s->core.log->format);
 }
 
-static void note_keys(const struct lt_snapshot *s) {
-    struct lt_span keys = s->core.top->keys;
-    snprintf(process.keys, sizeof process.keys, "%.*s", (int)keys.n, keys.n ? keys.p : "");
-    process.keys_stamp = lt_keys_stamp(lt_span_cstr(process.keys));
+// The files of this configuration are looked at from now on.
+static void watch(struct lt_snapshot *s) {
+    lt_snapshot_put(process.watched);
+    process.watched = s ? lt_snapshot_ref(s) : NULL;
+    process.stamp = s ? s->core.stamp : 0;
 }
 
-// The stamp is taken before the files are read: what is written meanwhile is seen at the next look.
-static bool keys_have_changed(void) {
-    uint64_t stamp = lt_keys_stamp(lt_span_cstr(process.keys));
-    bool changed = stamp != process.keys_stamp;
-    process.keys_stamp = stamp;
+static bool files_have_changed(void) {
+    uint64_t stamp = lt_core_conf_stamp(&process.watched->core);
+    bool changed = stamp != process.stamp;
+    process.stamp = stamp;
     return changed;
 }
 
 static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
-    note_keys(s);
+    watch(s);
     lt_drain_setup(s->core.timeouts);
     s->serial = atomic_fetch_add(&process.serial, 1) + 1;
     for (unsigned i = 0; i < process.n; i++)
@@ -346,8 +358,8 @@ static int64_t sooner(int64_t a, int64_t b) {
 // How long to wait for a signal, in ms; -1: for ever.
 static int64_t patience(void) {
     int64_t left = lt_drain_patience();
-    if (left < 0 && process.keys_stamp)
-        left = KEYS_LOOK_MS;
+    if (left < 0 && process.stamp)
+        left = FILES_LOOK_MS;
     if (process.watchdog)
         left = sooner(left, process.watchdog);
     if (process.upgrade >= 0) {
@@ -401,7 +413,7 @@ static void main_loop(int signals) {
         int ready = poll(fds, 4, (int)patience());
         if (ready < 0 && errno != EINTR)
             end_at_once(strerror(errno));
-        if (ready == 0 && lt_drain_phase() == LT_DRAIN_NOT && keys_have_changed())
+        if (ready == 0 && lt_drain_phase() == LT_DRAIN_NOT && files_have_changed())
             reload_all();
         if (process.upgrade >= 0 && (fds[3].revents || lt_clock_mono() >= process.upgrade_limit))
             look_at_upgrade(!fds[3].revents);
@@ -463,7 +475,7 @@ int lt_process_run(struct lt_snapshot *s, lt_reload_fn *reload) {
     process.reload = reload;
     process.upgrade = -1;
     process.watchdog = lt_notify_watchdog_ms();
-    note_keys(s);
+    watch(s);
     bool ok = signals >= 0 && lt_control_init() && lt_inherit_init() && make_workers(s) && start_workers();
     if (ok) {
         lt_inherit_done();
@@ -477,6 +489,7 @@ int lt_process_run(struct lt_snapshot *s, lt_reload_fn *reload) {
     lt_inherit_fini();
     lt_control_fini();
     lt_access_close();
+    watch(NULL);
     lt_snapshot_put(s);
     if (signals >= 0)
         close(signals);

@@ -2,6 +2,7 @@
 // Bodies, both ways: slices of the inbox go straight to the other side's socket. What the kernel does not take is copied
 // once into the stream's buffer and the sender is not read until that is out: a slow reader stops a fast writer.
 #include "exchange.h"
+#include "h2.h"
 
 #include <stdlib.h>
 
@@ -29,10 +30,19 @@ static bool gather_body(struct lt_gather *g, struct lt_stream *s, struct lt_span
     return g->chunks < 2 || lt_gather_send(g, s);
 }
 
+static bool is_h2(const struct lt_client *c) {
+    return c && c->stream.virtual;
+}
+
+// How the body is framed to the application. Of a body that ends with its HTTP/2 stream nobody knows the length.
+static enum lt_body_kind request_out(const struct lt_exchange *x) {
+    return x->request_framing.kind == LT_BODY_CLOSE ? LT_BODY_CHUNKED : x->request_framing.kind;
+}
+
 // The request's head into scratch. The slices of `g` live until the next lt_gather_send.
 static bool gather_request_head(struct lt_exchange *x, struct lt_gather *g) {
     const struct lt_framing *f = &x->request_framing;
-    struct lt_h1_out how = {.kind = f->kind, .length = f->length};
+    struct lt_h1_out how = {.kind = request_out(x), .length = f->length, .trailers = f->trailers};
     if (f->upgrade)
         how.upgrade = f->upgrade_protocol;
     if (!lt_h1_write_request(&x->worker->scratch, &x->request, &how))
@@ -66,7 +76,7 @@ static bool gather_last_chunk(struct lt_exchange *x, struct lt_gather *g, struct
 static bool may_splice(const struct lt_body *body, const struct lt_inbox *in, const struct lt_stream *from,
                        const struct lt_stream *to) {
     return body->kind == LT_BODY_LENGTH && body->left >= SPLICE_MIN && lt_inbox_span(in).n == 0 && !from->secure &&
-           !to->secure && !to->corked && lt_stream_pending(to) == 0;
+           !to->secure && !from->virtual && !to->virtual && !to->corked && lt_stream_pending(to) == 0;
 }
 
 // False: nothing was done.
@@ -107,9 +117,16 @@ static enum lt_body_status pump_request(struct lt_exchange *x, struct lt_gather 
     bool ok = true;
     while (ok && (status = lt_body_read(&x->request_body, &input, &data)) == LT_BODY_DATA) {
         x->body_touched = true;
-        ok = gather_body(g, to, data, x->request_framing.kind);
+        ok = gather_body(g, to, data, request_out(x));
     }
-    if (ok && status == LT_BODY_END && x->request_framing.kind == LT_BODY_CHUNKED)
+    if (ok && status == LT_BODY_MORE && x->request_framing.kind == LT_BODY_CLOSE && x->client->ended) {
+        lt_body_close(&x->request_body);
+        ok = lt_h2_request_trailers(x->client, &x->request_body);
+        status = LT_BODY_END;
+    }
+    if (ok && status == LT_BODY_END)
+        lt_forward_unforge(x, &x->request_body.trailers);
+    if (ok && status == LT_BODY_END && request_out(x) == LT_BODY_CHUNKED)
         ok = gather_last_chunk(x, g, to, &x->request_body.trailers);
     ok = ok && lt_gather_send(g, to);
     lt_inbox_consume(in, before - input.n);
@@ -171,7 +188,7 @@ static void decide_framing(struct lt_exchange *x, struct lt_h1_out *how) {
     bool modern = x->request.minor >= 1;
     *how = (struct lt_h1_out){.kind = f->kind, .length = f->length};
     if (f->kind == LT_BODY_CHUNKED || f->kind == LT_BODY_CLOSE)
-        how->kind = modern ? LT_BODY_CHUNKED : LT_BODY_CLOSE;
+        how->kind = modern && !is_h2(x->client) ? LT_BODY_CHUNKED : LT_BODY_CLOSE;
     if (f->kind == LT_BODY_NONE && x->response.status >= 200 && x->response.status != 204) {
         // What a GET would have brought (HEAD, 304), or an answer whose length is 0.
         struct lt_header *length = lt_headers_get(&x->response.headers, LT_HDR_CONTENT_LENGTH);
@@ -206,6 +223,8 @@ bool lt_relay_release_head(struct lt_exchange *x) {
         return true;
     if (x->hold)
         lt_stream_cork(&x->client->stream);
+    if (is_h2(x->client))
+        return lt_h2_head(x->client, &x->response, &how);
     // It waits in scratch for the first piece of the body: lt_relay_response() follows at once.
     return lt_h1_write_response(&x->worker->scratch, &x->response, &how);
 }
@@ -232,6 +251,8 @@ static enum lt_body_status pump_response(struct lt_exchange *x, struct lt_gather
         ok = to_client(x, g, data);
     if (ok && status == LT_BODY_MORE && x->upstream_ended && x->response_framing.kind == LT_BODY_CLOSE)
         status = LT_BODY_END;
+    if (ok && status == LT_BODY_END && is_h2(x->client))
+        ok = lt_h2_trailers(x->client, &x->response_body.trailers);
     if (ok && status == LT_BODY_END && x->out == LT_BODY_CHUNKED && !x->hold && x->client)
         ok = gather_last_chunk(x, g, &x->client->stream, &x->response_body.trailers);
     if (ok && x->client)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers of lethe's own: errors and what modules reply.
 #include "exchange.h"
+#include "h2.h"
 
 #include <stdio.h>
 
@@ -66,11 +67,15 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
     x->head_released = true;
     struct lt_h1_out how = {.kind = status == 204 ? LT_BODY_NONE : LT_BODY_LENGTH,
                             .length = body.n,
+                            .head_length = x->request.method == LT_METHOD_HEAD,
                             .close = !x->keep,
                             .keep_alive = x->keep && x->request.minor == 0};
-    bool ok =
-        !c || (describe(&head, table, status, reason, type, x->reply_extra) && lt_h1_write_response(out, &head, &how));
-    if (c && ok) {
+    bool is_h2 = c && c->stream.virtual;
+    bool ok = !c || (describe(&head, table, status, reason, type, x->reply_extra) &&
+                     (is_h2 ? lt_h2_head(c, &head, &how) : lt_h1_write_response(out, &head, &how)));
+    if (is_h2 && ok && x->request.method != LT_METHOD_HEAD) {
+        ok = lt_stream_write(&c->stream, &body, 1) == LT_OK;
+    } else if (c && ok && !is_h2) {
         struct lt_span pieces[] = {lt_buf_span(out), body};
         ok = lt_stream_write(&c->stream, pieces, x->request.method == LT_METHOD_HEAD ? 1 : 2) == LT_OK;
     }

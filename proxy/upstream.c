@@ -18,6 +18,7 @@ struct lt_upstream_pool {
     struct lt_list waiting; // wishes without a connection
     unsigned n_idle, n, max;
     bool reached;  // the app has answered a connection once
+    bool doubted;  // its TLS was no good at the last try, and that was logged
     unsigned turn; // which of its addresses did so last
     struct lt_task serve;
 };
@@ -25,6 +26,7 @@ struct lt_upstream_pool {
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
 static void on_broken(struct lt_stream *s, enum lt_err e);
+static void shake_hands(struct lt_upstream *u);
 static const struct lt_stream_ops stream_ops = {on_readable, on_drained, on_broken};
 
 static struct lt_upstream *of_stream(struct lt_stream *s) {
@@ -57,12 +59,21 @@ static void on_idle_timeout(struct lt_timer *t) {
     close_upstream(LT_ENTRY(t, struct lt_upstream, timer));
 }
 
+// TLS has things to say of its own, like tickets.
+static bool says_nothing(struct lt_stream *s) {
+    char byte;
+    size_t got;
+    return s->secure && lt_stream_read(s, &byte, 1, &got) == LT_OK && got == 0;
+}
+
 // An idle connection has nothing to say: whatever comes (mostly its end) is the end of it.
 static void on_readable(struct lt_stream *s) {
     struct lt_upstream *u = of_stream(s);
     if (u->x)
         lt_exchange_upstream_data(u->x);
-    else
+    else if (u->wish)
+        shake_hands(u);
+    else if (!says_nothing(s))
         close_upstream(u);
 }
 
@@ -132,6 +143,51 @@ static void connect_now(struct lt_upstream_pool *p, struct lt_upstream_wish *w) 
     count(p);
 }
 
+static void connected(struct lt_upstream *u) {
+    struct lt_upstream_wish *w = u->wish;
+    u->pool->reached = true;
+    u->pool->doubted = false;
+    u->pool->turn = w->turn - 1;
+    u->wish = NULL;
+    finish_wish(w, u->pool, u, LT_OK);
+}
+
+// Somebody answers, but not the one we want: another try would find the same.
+static void mistrust(struct lt_upstream *u) {
+    struct lt_upstream_pool *p = u->pool;
+    struct lt_upstream_wish *w = u->wish;
+    if (!p->doubted)
+        LT_LOG(LT_LOG_ERROR, "upstream_tls_failed", lt_f("upstream", p->conf->upstream),
+               lt_fs("why", lt_stream_why(&u->stream)),
+               lt_fs("do", "mend the application's certificate, or tls.upstream_ca, tls.upstream_name; without TLS "
+                           "there: upstream "
+                           "without \"tls://\""));
+    p->doubted = true;
+    drop_connecting(w);
+    finish_wish(w, p, NULL, LT_ERR_PROTOCOL);
+}
+
+static void shake_hands(struct lt_upstream *u) {
+    bool done;
+    enum lt_err e = lt_stream_handshake(&u->stream, &done);
+    if (e == LT_ERR_PROTOCOL)
+        mistrust(u);
+    else if (e != LT_OK)
+        try_failed(u->pool, u->wish, e);
+    else if (done)
+        connected(u);
+}
+
+static void begin_tls(struct lt_upstream *u) {
+    const struct lt_tls_made *tls = &u->pool->conf->tls;
+    if (!lt_stream_secure(&u->stream, tls->upstream, tls->upstream_name)) {
+        try_failed(u->pool, u->wish, LT_ERR_MEMORY);
+        return;
+    }
+    lt_stream_want_read(&u->stream, true);
+    shake_hands(u);
+}
+
 static void on_drained(struct lt_stream *s) {
     struct lt_upstream *u = of_stream(s);
     if (u->x) {
@@ -144,11 +200,10 @@ static void on_drained(struct lt_stream *s) {
         close_upstream(u);
     } else if (e != LT_OK) {
         try_failed(u->pool, w, e);
+    } else if (u->pool->conf->tls.upstream) {
+        begin_tls(u);
     } else {
-        u->pool->reached = true;
-        u->pool->turn = w->turn - 1;
-        u->wish = NULL;
-        finish_wish(w, u->pool, u, LT_OK);
+        connected(u);
     }
 }
 
@@ -243,7 +298,7 @@ struct lt_upstream_pool *lt_pool_new(struct lt_worker *w, const struct lt_core_c
     lt_list_init(&p->idle);
     lt_list_init(&p->waiting);
     lt_task_init(&p->serve, on_serve);
-    p->target = lt_target_get(conf->top->upstream);
+    p->target = lt_target_get(conf->upstream);
     if (!p->target) {
         free(p);
         return NULL;

@@ -18,6 +18,10 @@ enum { HEARTBEAT_MS = 1000, ACCESS_MAX = 1 << 20, MIN_BLOCK = 16 << 10 };
 
 #define REQUESTS(outcome)                                                                                              \
     { "lethe_requests_total", "Exchanges by outcome.", LT_COUNTER, "outcome=\"" outcome "\"" }
+#define HANDSHAKES(how)                                                                                                   \
+    {                                                                                                                     \
+        "lethe_tls_handshakes_total", "TLS handshakes with clients, by how they ended.", LT_COUNTER, "result=\"" how "\"" \
+    }
 #define REJECTS(reason)                                                                                                \
     { "lethe_rejects_total", "Requests refused by lethe, by reason.", LT_COUNTER, "reason=\"" reason "\"" }
 
@@ -38,6 +42,9 @@ const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT] = {
     [LT_M_UPSTREAM_RETRIES] = {"lethe_upstream_retries_total",
                                "Idempotent requests sent again because an idle connection had been closed.", LT_COUNTER,
                                NULL},
+    [LT_M_TLS_FULL] = HANDSHAKES("full"),
+    [LT_M_TLS_RESUMED] = HANDSHAKES("resumed"),
+    [LT_M_TLS_FAILED] = HANDSHAKES("failed"),
     [LT_M_REJECTS + LT_H1_OK] = REJECTS("none"),
     [LT_M_REJECTS + LT_H1_METHOD] = REJECTS("method"),
     [LT_M_REJECTS + LT_H1_TARGET] = REJECTS("target"),
@@ -63,6 +70,7 @@ const struct lt_metric lt_core_metrics[LT_M_CORE_COUNT] = {
     [LT_M_REJECTS + LT_REJECT_HEAD_TIMEOUT] = REJECTS("head-timeout"),
     [LT_M_REJECTS + LT_REJECT_CONNECTIONS] = REJECTS("connections"),
     [LT_M_REJECTS + LT_REJECT_PROXY_HEADER] = REJECTS("proxy-header"),
+    [LT_M_REJECTS + LT_REJECT_FLOOD] = REJECTS("flood"),
 };
 
 struct lt_snapshot *lt_snapshot_ref(struct lt_snapshot *s) {
@@ -73,6 +81,7 @@ struct lt_snapshot *lt_snapshot_ref(struct lt_snapshot *s) {
 void lt_snapshot_put(struct lt_snapshot *s) {
     if (!s || atomic_fetch_sub(&s->references, 1) != 1)
         return;
+    lt_core_conf_fini(&s->core);
     lt_config_fini(&s->config);
     free(s);
 }
@@ -151,7 +160,7 @@ static bool add_instance(struct lt_generation *g, const struct lt_module *module
         .services = {.loop = &g->worker->loop,
                      .config = &s->config,
                      .role = g->worker->role,
-                     .upstream = s->core.top->upstream,
+                     .upstream = s->core.upstream,
                      .metrics = metrics,
                      .generation = g},
     };

@@ -59,10 +59,19 @@ enum lt_core_metric {
     LT_M_UPSTREAM_IDLE,
     LT_M_BUFFERS,
     LT_M_UPSTREAM_RETRIES,
-    LT_M_REJECTS, // + enum lt_h1_reason, then the reasons of our own below
-    LT_M_CORE_COUNT = LT_M_REJECTS + LT_H1_REASONS + 4,
+    LT_M_TLS_FULL,
+    LT_M_TLS_RESUMED,
+    LT_M_TLS_FAILED, // also those that took too long
+    LT_M_REJECTS,    // + enum lt_h1_reason, then the reasons of our own below
+    LT_M_CORE_COUNT = LT_M_REJECTS + LT_H1_REASONS + 5,
 };
-enum { LT_REJECT_METHOD = LT_H1_REASONS, LT_REJECT_HEAD_TIMEOUT, LT_REJECT_CONNECTIONS, LT_REJECT_PROXY_HEADER };
+enum {
+    LT_REJECT_METHOD = LT_H1_REASONS,
+    LT_REJECT_HEAD_TIMEOUT,
+    LT_REJECT_CONNECTIONS,
+    LT_REJECT_PROXY_HEADER,
+    LT_REJECT_FLOOD
+};
 
 struct lt_worker {
     struct lt_loop loop;

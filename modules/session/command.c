@@ -260,6 +260,9 @@ static int run_verb(struct run *r) {
 int session_command_run(const struct lt_config *config, const struct session_command *command) {
     struct run r = {.config = config, .conf = lt_config_group(config, "session"), .command = command};
     struct lt_span url = lt_config_text(config, "store");
+    const char *advice = lt_store_check(url);
+    if (advice)
+        return impossible(advice);
     if (lt_store_is_client_held(url))
         return impossible("these sessions are with their clients, not in a store; see session.revocations");
     if (!choose(&r))

@@ -85,6 +85,8 @@ enum lt_h1_reason lt_framing_request(const struct lt_h1_head *head, struct lt_fr
     if (f->kind == LT_BODY_NONE)
         f->upgrade_protocol = upgrade_of(head);
     f->upgrade = f->upgrade_protocol.n > 0;
+    for (struct lt_header *te = NULL; (te = lt_headers_next(&head->headers, LT_HDR_TE, te));)
+        f->trailers = f->trailers || lt_span_has_token(te->value, LT_S("trailers"));
     return read_expect(head, f);
 }
 

@@ -25,10 +25,13 @@ bool lt_body_done(const struct lt_body *b) {
     case LT_BODY_LENGTH:
         return b->left == 0;
     case LT_BODY_CHUNKED:
-        return b->state == END;
     default:
-        return false;
+        return b->state == END;
     }
+}
+
+void lt_body_close(struct lt_body *b) {
+    b->state = END;
 }
 
 static enum lt_body_status bad(struct lt_body *b, enum lt_h1_reason reason) {
@@ -138,6 +141,10 @@ static enum lt_h1_reason add_trailer(struct lt_body *b, struct lt_span line) {
     name = lt_arena_dup(b->arena, name);
     value = lt_arena_dup(b->arena, value);
     return name.p && value.p && lt_headers_add(&b->trailers, name, value) ? LT_H1_OK : LT_H1_MEMORY;
+}
+
+bool lt_body_trailer(struct lt_body *b, struct lt_span line) {
+    return add_trailer(b, line) == LT_H1_OK;
 }
 
 static enum lt_h1_reason end_trailer_line(struct lt_body *b) {

@@ -32,5 +32,11 @@ void lt_body_fini(struct lt_body *b);
 // A body of kind NONE is at END at once; of kind CLOSE it never ends here: the caller sees the end of the connection.
 enum lt_body_status lt_body_read(struct lt_body *b, struct lt_span *in, struct lt_span *data);
 
+// The end of a body of kind CLOSE whose end was told otherwise.
+void lt_body_close(struct lt_body *b);
+
+// One field of a trailer section, without its line end, as if it had been read behind a chunked body. False: malformed, or no memory.
+bool lt_body_trailer(struct lt_body *b, struct lt_span line) __attribute__((warn_unused_result));
+
 // Is the message over? (true for NONE at once)
 bool lt_body_done(const struct lt_body *b);

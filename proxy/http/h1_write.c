@@ -53,6 +53,8 @@ static char *put_framing(char *to, const struct lt_h1_out *how) {
         to = put(to, LT_S("Connection: close\r\n"));
     if (how->keep_alive)
         to = put(to, LT_S("Connection: keep-alive\r\n"));
+    if (how->trailers)
+        to = put(to, LT_S("Connection: TE\r\nTE: trailers\r\n"));
     if (how->upgrade.n) {
         to = put(to, LT_S("Connection: upgrade\r\nUpgrade: "));
         to = put(to, how->upgrade);

@@ -13,6 +13,7 @@ struct lt_h1_out {
     uint64_t length;        // LT_BODY_LENGTH (0 is written as such)
     bool close;             // adds "Connection: close"
     bool keep_alive;        // adds "Connection: keep-alive" (to an HTTP/1.0 peer)
+    bool trailers;          // request: adds "TE: trailers" and names it in Connection (RFC 9110 section 10.1.4)
     struct lt_span upgrade; // not empty: "Connection: upgrade" and "Upgrade: <this>"
     bool head_length; // answer to HEAD or a 304: the fields say the length of the body that is not sent: kind and length
                       // are written although no body follows

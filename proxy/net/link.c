@@ -7,6 +7,9 @@
 //                      ▼   │                    ▼
 //                     BACKOFF ◀── failure ── CONNECTING
 //
+// A name that has never had an address is no failure at first: lethe may have started before the server, or the resolver has not answered
+// yet. The link stays in CONNECTING, the breaker closed, until an address comes or the oldest call's time is over.
+//
 // In BACKOFF the circuit breaker is open: calls fail at once. All calls have the same time limit and are answered in order, so the
 // oldest one's deadline is the only one to watch; silence past it condemns the whole connection.
 #include "net/link.h"
@@ -16,7 +19,7 @@
 
 #include <stdlib.h>
 
-enum { WAITING_MAX = 1 << 16, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+enum { WAITING_MAX = 1 << 16, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, RESOLVE_MS = 20 };
 
 static struct lt_link_call *call_of(struct lt_list *node) {
     return LT_ENTRY(node, struct lt_link_call, node);
@@ -97,20 +100,31 @@ static void back_off(struct lt_link *l) {
 }
 
 void lt_link_failed(struct lt_link *l, enum lt_err e) {
+    lt_timer_clear(l->loop, &l->again);
     l->ops->disconnect(l);
     back_off(l);
     fail_all(l, e);
 }
 
+static void try_connect(struct lt_link *l) {
+    enum lt_err e = l->ops->connect(l);
+    if (e == LT_ERR_RESOLVE && l->failures == 0)
+        lt_timer_set(l->loop, &l->again, RESOLVE_MS);
+    else if (e != LT_OK)
+        lt_link_failed(l, e);
+}
+
+static void on_again(struct lt_timer *t) {
+    try_connect(LT_ENTRY(t, struct lt_link, again));
+}
+
 static void begin_connect(struct lt_link *l) {
     set_state(l, LT_LINK_CONNECTING);
-    enum lt_err e = l->ops->connect(l);
-    if (e != LT_OK)
-        lt_link_failed(l, e);
-    else if (l->n == 0)
+    if (l->n == 0)
         lt_timer_set(l->loop, &l->timer, l->timeout);
     else
         lt_link_watch(l);
+    try_connect(l);
 }
 
 void lt_link_lost(struct lt_link *l, enum lt_err e) {
@@ -138,7 +152,7 @@ static void on_timer(struct lt_timer *t) {
     else if (l->n && call_of(l->waiting.next)->deadline > lt_clock_mono())
         lt_link_watch(l);
     else
-        lt_link_failed(l, LT_ERR_TIMEOUT);
+        lt_link_failed(l, lt_timer_is_set(&l->again) ? LT_ERR_RESOLVE : LT_ERR_TIMEOUT);
 }
 
 static void on_flush(struct lt_task *t) {
@@ -187,6 +201,7 @@ void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_lo
     lt_list_init(&l->waiting);
     lt_list_init(&l->refused);
     lt_timer_init(&l->timer, on_timer);
+    lt_timer_init(&l->again, on_again);
     lt_task_init(&l->flush, on_flush);
     lt_task_init(&l->refuse, on_refuse);
 }
@@ -194,6 +209,7 @@ void lt_link_init(struct lt_link *l, const struct lt_link_ops *ops, struct lt_lo
 void lt_link_fini(struct lt_link *l) {
     l->ops->disconnect(l);
     lt_timer_clear(l->loop, &l->timer);
+    lt_timer_clear(l->loop, &l->again);
     l->state = LT_LINK_BACKOFF; // what a callback sends now is refused
     fail_all(l, LT_ERR_CANCELED);
     while (!lt_list_empty(&l->refused))

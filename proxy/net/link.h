@@ -19,8 +19,8 @@ struct lt_link_call {
 
 struct lt_link_ops {
     const char *name; // in log lines: "memcached"
-    // Begins to connect; how that goes is said later with lt_link_ready(), lt_link_lost() or lt_link_failed(). Not LT_OK: it failed
-    // at once.
+    // Begins to connect; how that goes is said later with lt_link_ready(), lt_link_lost() or lt_link_failed(). LT_ERR_RESOLVE: nothing
+    // was begun, its name has no address yet; while the breaker is closed it is asked again. Any other error: it failed at once.
     enum lt_err (*connect)(struct lt_link *l);
     // Closes the connection, and drops what was queued for it. May be called twice.
     void (*disconnect)(struct lt_link *l);
@@ -39,6 +39,7 @@ struct lt_link {
     struct lt_list waiting, refused; // calls; `waiting` is answered in this order
     unsigned n;                      // of `waiting`
     struct lt_timer timer;           // oldest deadline, or the end of BACKOFF
+    struct lt_timer again;           // CONNECTING: the next look for an address
     struct lt_task flush, refuse;
     unsigned failures; // in a row
     unsigned seed;

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "net/postgres_conninfo.h"
+#include "net/postgres_library.h"
 
-#include <libpq-fe.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +76,7 @@ static void want_write(struct lt_postgres *p, bool want) {
 }
 
 static void await_dialing(struct lt_postgres *p, PostgresPollingStatusType next) {
-    int fd = PQsocket(p->conn);
+    int fd = lt_pq.PQsocket(p->conn);
     if (next == PGRES_POLLING_READING) {
         event_assign(&p->read_event, p->link.loop->base, fd, EV_READ, on_ready_fd, p);
         p->reading = event_add(&p->read_event, NULL) == 0;
@@ -88,7 +88,7 @@ static void await_dialing(struct lt_postgres *p, PostgresPollingStatusType next)
 
 // The rest of what is queued goes out when the kernel takes it. False: the connection is broken.
 static bool flush_out(struct lt_postgres *p) {
-    int left = PQflush(p->conn);
+    int left = lt_pq.PQflush(p->conn);
     if (left >= 0)
         want_write(p, left > 0);
     return left >= 0;
@@ -101,19 +101,19 @@ static enum lt_err begin_connect(struct lt_link *l) {
     struct lt_pg_parameters *parameters = malloc(sizeof *parameters);
     enum lt_err e = parameters ? lt_pg_conninfo_parameters(p->info, p->turn++, parameters) : LT_ERR_MEMORY;
     if (e == LT_OK) {
-        p->conn = PQconnectStartParams(parameters->keys, parameters->values, 0);
+        p->conn = lt_pq.PQconnectStartParams(parameters->keys, parameters->values, 0);
         e = p->conn ? LT_OK : LT_ERR_MEMORY;
     }
     free(parameters);
     if (e != LT_OK)
         return e;
-    if (PQstatus(p->conn) == CONNECTION_BAD) {
-        complain(p, PQerrorMessage(p->conn));
+    if (lt_pq.PQstatus(p->conn) == CONNECTION_BAD) {
+        complain(p, lt_pq.PQerrorMessage(p->conn));
         return LT_ERR_REFUSED;
     }
     p->phase = DIALING;
     p->refused = false;
-    PQsetNoticeReceiver(p->conn, on_notice, NULL);
+    lt_pq.PQsetNoticeReceiver(p->conn, on_notice, NULL);
     await_dialing(p, PGRES_POLLING_WRITING);
     return LT_OK;
 }
@@ -121,30 +121,30 @@ static enum lt_err begin_connect(struct lt_link *l) {
 static void disconnect(struct lt_link *l) {
     struct lt_postgres *p = of_link(l);
     drop_events(p);
-    PQclear(p->answer);
+    lt_pq.PQclear(p->answer);
     p->answer = NULL;
     if (p->conn)
-        PQfinish(p->conn);
+        lt_pq.PQfinish(p->conn);
     p->conn = NULL;
 }
 
 static void set_up(struct lt_postgres *p) {
-    int fd = PQsocket(p->conn);
+    int fd = lt_pq.PQsocket(p->conn);
     p->phase = SETTING_UP;
     event_assign(&p->read_event, p->link.loop->base, fd, EV_READ | EV_PERSIST, on_ready_fd, p);
     event_assign(&p->write_event, p->link.loop->base, fd, EV_WRITE | EV_PERSIST, on_ready_fd, p);
     p->reading = event_add(&p->read_event, NULL) == 0;
-    if (PQsetnonblocking(p->conn, 1) != 0 || !PQsendQuery(p->conn, p->options.setup) || !flush_out(p))
+    if (lt_pq.PQsetnonblocking(p->conn, 1) != 0 || !lt_pq.PQsendQuery(p->conn, p->options.setup) || !flush_out(p))
         lt_link_failed(&p->link, LT_ERR_IO);
 }
 
 static void dial(struct lt_postgres *p) {
     drop_events(p);
-    PostgresPollingStatusType next = PQconnectPoll(p->conn);
+    PostgresPollingStatusType next = lt_pq.PQconnectPoll(p->conn);
     if (next == PGRES_POLLING_OK) {
         set_up(p);
     } else if (next == PGRES_POLLING_FAILED) {
-        complain(p, PQerrorMessage(p->conn));
+        complain(p, lt_pq.PQerrorMessage(p->conn));
         lt_link_failed(&p->link, LT_ERR_REFUSED);
     } else {
         await_dialing(p, next);
@@ -154,18 +154,18 @@ static void dial(struct lt_postgres *p) {
 static bool prepare(struct lt_postgres *p) {
     char name[16];
     p->phase = PREPARING;
-    if (!PQenterPipelineMode(p->conn))
+    if (!lt_pq.PQenterPipelineMode(p->conn))
         return false;
     for (unsigned i = 0; i < p->options.n; i++) {
         snprintf(name, sizeof name, "lethe%u", i);
-        if (!PQsendPrepare(p->conn, name, p->options.statements[i], LT_POSTGRES_ARGS, p->options.types))
+        if (!lt_pq.PQsendPrepare(p->conn, name, p->options.statements[i], LT_POSTGRES_ARGS, p->options.types))
             return false;
     }
-    return PQpipelineSync(p->conn) && flush_out(p);
+    return lt_pq.PQpipelineSync(p->conn) && flush_out(p);
 }
 
 static bool is_error(const PGresult *r) {
-    ExecStatusType status = PQresultStatus(r);
+    ExecStatusType status = lt_pq.PQresultStatus(r);
     return status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_PIPELINE_SYNC &&
            status != PGRES_PIPELINE_ABORTED;
 }
@@ -173,14 +173,14 @@ static bool is_error(const PGresult *r) {
 // What a new connection hears until it can be used. `r` NULL: the end of one question.
 static void greeted(struct lt_postgres *p, const PGresult *r) {
     if (r && is_error(r)) {
-        complain(p, PQresultErrorMessage(r));
+        complain(p, lt_pq.PQresultErrorMessage(r));
         p->refused = true;
-    } else if (p->refused && (!r || PQresultStatus(r) == PGRES_PIPELINE_SYNC)) {
+    } else if (p->refused && (!r || lt_pq.PQresultStatus(r) == PGRES_PIPELINE_SYNC)) {
         lt_link_failed(&p->link, LT_ERR_REFUSED);
     } else if (!r && p->phase == SETTING_UP) {
         if (!prepare(p))
             lt_link_failed(&p->link, LT_ERR_IO);
-    } else if (r && PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
+    } else if (r && lt_pq.PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
         p->phase = RUNNING;
         p->said[0] = '\0';
         lt_link_ready(&p->link);
@@ -190,7 +190,7 @@ static void greeted(struct lt_postgres *p, const PGresult *r) {
 // --- statements ---
 
 static bool has_state(const PGresult *r, const char *const *states, unsigned n) {
-    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    const char *state = lt_pq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
     for (unsigned i = 0; state && i < n; i++)
         if (strncmp(state, states[i], strlen(states[i])) == 0)
             return true;
@@ -200,7 +200,7 @@ static bool has_state(const PGresult *r, const char *const *states, unsigned n) 
 // The server ends the connection: a restart, a fail-over, an administrator.
 static bool is_of_end(const PGresult *r) {
     static const char *const states[] = {"08", "57P"};
-    return !PQresultErrorField(r, PG_DIAG_SQLSTATE) || has_state(r, states, 2);
+    return !lt_pq.PQresultErrorField(r, PG_DIAG_SQLSTATE) || has_state(r, states, 2);
 }
 
 // Read only, not prepared, no table: a new connection may lead to another server, and begins with the set-up and all statements.
@@ -220,32 +220,32 @@ static void answered(struct lt_postgres *p) {
         struct lt_postgres_call *call = LT_ENTRY(waits, struct lt_postgres_call, link);
         call->done(call, LT_OK, r);
     }
-    PQclear(r);
+    lt_pq.PQclear(r);
 }
 
 static void got(struct lt_postgres *p, PGresult *r) {
     if (p->phase != RUNNING) {
         greeted(p, r);
-        PQclear(r);
-    } else if (r && PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
-        PQclear(r);
+        lt_pq.PQclear(r);
+    } else if (r && lt_pq.PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
+        lt_pq.PQclear(r);
         answered(p);
     } else if (r && is_error(r) && is_of_end(r)) {
-        PQclear(r);
+        lt_pq.PQclear(r);
         lt_link_lost(&p->link, LT_ERR_RESET);
     } else if (r && is_error(r) && is_of_connection(r)) {
-        complain(p, PQresultErrorMessage(r));
-        PQclear(r);
+        complain(p, lt_pq.PQresultErrorMessage(r));
+        lt_pq.PQclear(r);
         lt_link_failed(&p->link, LT_ERR_RESET);
     } else if (r) {
-        PQclear(p->answer);
+        lt_pq.PQclear(p->answer);
         p->answer = r;
     }
 }
 
 // libpq reads no further than its buffer; what TLS has deciphered beyond that makes no socket readable.
 static bool has_more(PGconn *conn) {
-    SSL *ssl = PQsslStruct(conn, "OpenSSL");
+    SSL *ssl = lt_pq.PQsslStruct(conn, "OpenSSL");
     return ssl && SSL_pending(ssl) > 0;
 }
 
@@ -253,8 +253,8 @@ static bool has_more(PGconn *conn) {
 static void take_results(struct lt_postgres *p) {
     const PGconn *conn = p->conn;
     unsigned nothing = 0;
-    while (p->conn == conn && conn && !PQisBusy(p->conn) && nothing < 2) {
-        PGresult *r = PQgetResult(p->conn);
+    while (p->conn == conn && conn && !lt_pq.PQisBusy(p->conn) && nothing < 2) {
+        PGresult *r = lt_pq.PQgetResult(p->conn);
         nothing = r ? 0 : nothing + 1;
         if (r || p->phase == SETTING_UP)
             got(p, r);
@@ -264,7 +264,7 @@ static void take_results(struct lt_postgres *p) {
 static void take_input(struct lt_postgres *p) {
     const PGconn *conn = p->conn;
     do {
-        int ok = PQconsumeInput(p->conn);
+        int ok = lt_pq.PQconsumeInput(p->conn);
         take_results(p); // even then: it may have said why
         if (p->conn != conn)
             return;
@@ -296,8 +296,8 @@ static bool send_one(struct lt_postgres *p, struct lt_postgres_call *call) {
     call->fill(call, &a);
     snprintf(name, sizeof name, "lethe%u", a.statement);
     call->sent = true;
-    return PQsendQueryPrepared(p->conn, name, LT_POSTGRES_ARGS, a.values, a.lengths, a.formats, 1) &&
-           PQpipelineSync(p->conn);
+    return lt_pq.PQsendQueryPrepared(p->conn, name, LT_POSTGRES_ARGS, a.values, a.lengths, a.formats, 1) &&
+           lt_pq.PQpipelineSync(p->conn);
 }
 
 static void flush(struct lt_link *l) {
@@ -365,6 +365,8 @@ bool lt_postgres_check(struct lt_span url) {
 struct lt_postgres *lt_postgres_new(struct lt_loop *loop, const struct lt_postgres_options *o) {
     struct lt_postgres *p = calloc(1, sizeof *p);
     struct lt_pg_conninfo *info = lt_pg_conninfo_new(o->url);
+    if (lt_pq_load())
+        LT_LOG(LT_LOG_ERROR, "postgres_unusable", lt_fs("why", lt_pq_load()));
     if (!p || !info || !lt_pg_conninfo_resolve(info)) {
         free(p);
         lt_pg_conninfo_free(info);

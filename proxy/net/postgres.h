@@ -39,10 +39,11 @@ struct lt_postgres_options {
     unsigned types[LT_POSTGRES_ARGS]; // of the arguments of all statements: OIDs
 };
 
-// Is it a URL that libpq can read?
+// Is it a URL that libpq (net/postgres_library.h) is there for and can read?
 bool lt_postgres_check(struct lt_span url);
 
-// Connects when the first statement comes, then keeps the connection. The texts of `o`, but for the URL, must outlive it. NULL: no memory.
+// Connects when the first statement comes, then keeps the connection. The texts of `o`, but for the URL, must outlive it. NULL: no
+// memory, or no libpq, which is logged.
 struct lt_postgres *lt_postgres_new(struct lt_loop *loop, const struct lt_postgres_options *o);
 
 // Calls still under way are completed with LT_ERR_CANCELED.

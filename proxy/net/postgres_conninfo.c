@@ -2,8 +2,8 @@
 #include "net/postgres_conninfo.h"
 
 #include "net/address.h"
+#include "net/postgres_library.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,12 +55,13 @@ static bool split_hosts(struct lt_pg_conninfo *c) {
 struct lt_pg_conninfo *lt_pg_conninfo_new(struct lt_span url) {
     struct lt_pg_conninfo *c = calloc(1, sizeof *c);
     char *text = malloc(url.n + 1), *error = NULL;
-    if (c && text) {
+    if (c && text && !lt_pq_load()) {
         memcpy(text, url.p, url.n);
         text[url.n] = '\0';
-        c->options = PQconninfoParse(text, &error);
+        c->options = lt_pq.PQconninfoParse(text, &error);
     }
-    PQfreemem(error);
+    if (error)
+        lt_pq.PQfreemem(error);
     free(text);
     if (c && c->options && split_hosts(c))
         return c;
@@ -73,7 +74,8 @@ void lt_pg_conninfo_free(struct lt_pg_conninfo *c) {
         return;
     for (unsigned i = 0; i < c->n; i++)
         lt_target_put(c->hosts[i].target);
-    PQconninfoFree(c->options);
+    if (c->options)
+        lt_pq.PQconninfoFree(c->options);
     free(c);
 }
 

@@ -17,7 +17,7 @@ struct lt_pg_parameters {
 
 struct lt_pg_conninfo;
 
-// NULL: libpq does not read that as a URL, or it names more than LT_PG_HOSTS hosts, or there is no memory.
+// NULL: there is no libpq, or it does not read that as a URL, or it names more than LT_PG_HOSTS hosts, or there is no memory.
 struct lt_pg_conninfo *lt_pg_conninfo_new(struct lt_span url);
 void lt_pg_conninfo_free(struct lt_pg_conninfo *c);
 

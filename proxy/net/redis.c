@@ -7,6 +7,9 @@
 //                    └──┼────────▶ BACKOFF ◀───────────────────────┘                ▼
 //                       └─────────────┘ alarm                                    LOCATING
 //
+// A name that has never had an address is no failure at first: lethe may have started before its Redis, or the resolver has not
+// answered yet. The client stays in LOCATING, the breaker closed, until an address comes or the oldest command's time is over.
+//
 // From the first failure to SERVING the circuit breaker is open: commands fail at once, and the greeting is the only probe. All commands
 // have the same time limit and are answered in order, so the oldest one's deadline is the only one to watch; silence past it condemns
 // the whole connection, since what stands behind would have to wait for it too.
@@ -18,7 +21,7 @@
 
 #include <stdlib.h>
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, READ_SIZE = 16384 };
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, READ_SIZE = 16384, RESOLVE_MS = 20 };
 
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
@@ -43,6 +46,7 @@ void lt_redis_watch(struct lt_redis *r) {
 }
 
 static void disconnect(struct lt_redis *r) {
+    lt_timer_clear(r->loop, &r->again);
     lt_stream_close(&r->stream);
     if (r->reader)
         redisReaderFree(r->reader);
@@ -86,6 +90,11 @@ static void connection_failed(struct lt_redis *r, enum lt_err e) {
 static void begin_connect(struct lt_redis *r) {
     struct lt_address a;
     enum lt_err e = lt_target_address(r->target, r->turn++, &a);
+    lt_timer_clear(r->loop, &r->again);
+    if (e == LT_ERR_RESOLVE && r->failures == 0) {
+        lt_timer_set(r->loop, &r->again, RESOLVE_MS);
+        return;
+    }
     int fd = e == LT_OK ? lt_connect_begin(&a, &e) : -1;
     if (fd < 0) {
         connection_failed(r, e);
@@ -94,6 +103,10 @@ static void begin_connect(struct lt_redis *r) {
     lt_stream_open(&r->stream, r->loop, fd, &stream_ops, LT_REDIS_OUT_MAX);
     lt_stream_await_connect(&r->stream);
     r->state = LT_REDIS_CONNECTING;
+}
+
+static void on_again(struct lt_timer *t) {
+    begin_connect(LT_ENTRY(t, struct lt_redis, again));
 }
 
 static void begin(struct lt_redis *r) {
@@ -132,7 +145,7 @@ static void on_timer(struct lt_timer *t) {
     else if (r->n && lt_redis_oldest(r)->deadline > lt_clock_mono())
         lt_redis_watch(r);
     else
-        connection_failed(r, LT_ERR_TIMEOUT);
+        connection_failed(r, lt_timer_is_set(&r->again) ? LT_ERR_RESOLVE : LT_ERR_TIMEOUT);
 }
 
 static void on_flush(struct lt_task *t) {
@@ -287,6 +300,10 @@ const char *lt_redis_address(const struct lt_redis *r) {
     return r->target ? lt_target_text(r->target) : "";
 }
 
+bool lt_redis_has_address(const struct lt_redis *r) {
+    return r->target && lt_target_count(r->target) > 0;
+}
+
 uint64_t *lt_redis_note(struct lt_redis *r) {
     return &r->note;
 }
@@ -319,6 +336,7 @@ struct lt_redis *lt_redis_new(struct lt_loop *loop, const struct lt_redis_option
     lt_buf_init(&r->queued, LT_REDIS_OUT_MAX);
     lt_list_init(&r->refused);
     lt_timer_init(&r->timer, on_timer);
+    lt_timer_init(&r->again, on_again);
     lt_task_init(&r->flush, on_flush);
     lt_task_init(&r->refuse, lt_redis_on_refuse);
     lt_task_init(&r->move, on_move);

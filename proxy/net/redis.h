@@ -69,6 +69,9 @@ bool lt_redis_is_open(const struct lt_redis *r);
 // Where it connects, or last did: "host:port"; "" when that is not known yet.
 const char *lt_redis_address(const struct lt_redis *r);
 
+// Is there an address to connect to? Not before its name was resolved for the first time; until then commands wait.
+bool lt_redis_has_address(const struct lt_redis *r);
+
 // The answer to `locate`. Empty: nobody knows; that is a failed connection. False: it is not waited for (any more), nothing was done.
 bool lt_redis_located(struct lt_redis *r, struct lt_span address);
 

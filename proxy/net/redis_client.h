@@ -36,6 +36,7 @@ struct lt_redis {
     enum lt_redis_greeting greetings[LT_REDIS_GREETINGS];
     unsigned greeting, n_greetings; // the next one to be answered, of how many
     struct lt_timer timer;          // oldest deadline, or the end of BACKOFF
+    struct lt_timer again;          // LOCATING: the next look for an address of a name that has none yet
     struct lt_task flush, refuse, move;
     struct lt_list refused;
     unsigned failures; // connections in a row that came to nothing: the breaker is open

@@ -76,15 +76,19 @@ static bool plant_seeds(struct lt_redis_cluster *c) {
     return ok;
 }
 
-// A node to ask: each in turn; when all are away, the URL's seeds come back into play.
+// A node to ask: each in turn, those without an address (yet) last; when all are away, the URL's seeds come back into play.
 static struct lt_redis *somebody(struct lt_redis_cluster *c) {
-    struct lt_redis *any = NULL;
+    struct lt_redis *any = NULL, *unresolved = NULL;
     for (unsigned i = 0; i < c->n; i++) {
         struct lt_redis *r = c->nodes[c->turn++ % c->n].client;
-        if (r && !lt_redis_is_open(r))
+        bool may_serve = r && !lt_redis_is_open(r);
+        if (may_serve && lt_redis_has_address(r))
             return r;
+        unresolved = may_serve ? r : unresolved;
         any = r ? r : any;
     }
+    if (unresolved)
+        return unresolved;
     plant_seeds(c);
     return any;
 }

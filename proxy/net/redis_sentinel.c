@@ -13,7 +13,7 @@
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 
-enum { POLL_MS = 10000, PAUSE_MS = 10000, TIMEOUT_MIN_MS = 50 };
+enum { POLL_MS = 10000, PAUSE_MS = 10000, TIMEOUT_MIN_MS = 50, AGAIN_MS = 50 };
 
 struct sentinel {
     struct lt_redis_sentinel *all;
@@ -32,6 +32,7 @@ struct lt_redis_sentinel {
     unsigned n, open; // open: queries under way
     bool decided;     // this round
     bool logged;      // that nobody knows
+    bool nameless;    // no sentinel's name had an address, and none has answered since
     int64_t paused;   // until then (mono ms) the old master is not to be used
     struct lt_timer poll;
     unsigned seed;
@@ -57,6 +58,13 @@ static const char *most(const struct lt_redis_sentinel *s, unsigned *votes) {
     return best;
 }
 
+static bool has_resolved_any(const struct lt_redis_sentinel *s) {
+    for (unsigned i = 0; i < s->n; i++)
+        if (lt_redis_has_address(s->sentinels[i].ask))
+            return true;
+    return false;
+}
+
 static void decide(struct lt_redis_sentinel *s) {
     unsigned votes;
     const char *address = most(s, &votes);
@@ -65,6 +73,11 @@ static void decide(struct lt_redis_sentinel *s) {
     s->decided = true;
     if (s->paused > lt_clock_mono() && strcmp(address, lt_redis_address(s->master)) == 0) {
         lt_redis_located(s->master, lt_span("", 0));
+        return;
+    }
+    s->nameless = s->nameless || !has_resolved_any(s);
+    if (!*address && s->nameless && !lt_redis_is_open(s->master)) { // commands wait, until their time is over
+        lt_timer_set(s->loop, &s->poll, AGAIN_MS);
         return;
     }
     if (!*address && !s->logged)
@@ -88,6 +101,8 @@ static void on_answer(struct lt_redis_call *call, enum lt_err e, const redisRepl
     (void)e;
     one->all->open--;
     one->answer[0] = '\0';
+    if (reply)
+        one->all->nameless = false;
     if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
         const redisReply *host = reply->element[0], *port = reply->element[1];
         if (host->type != REDIS_REPLY_STRING || port->type != REDIS_REPLY_STRING ||

@@ -14,7 +14,8 @@
 struct lt_secure {
     struct lt_tls *tls;
     struct lt_stream *stream;
-    struct lt_task again; // input that is decrypted already: no event will tell
+    struct lt_task again; // input that was received already: no event will tell
+    bool handshaking;     // lt_stream_handshake() is under way
 };
 
 static void secure_readable(struct lt_stream *s);
@@ -38,6 +39,12 @@ void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const str
 }
 
 // False: no memory.
+void lt_stream_open_virtual(struct lt_stream *s, struct lt_loop *loop, struct lt_virtual *v,
+                            const struct lt_stream_ops *ops, size_t out_max) {
+    *s = (struct lt_stream){.loop = loop, .ops = ops, .fd = -1, .virtual = v};
+    lt_buf_init(&s->out, out_max);
+}
+
 static bool make_behind(struct lt_stream *s) {
     if (s->behind)
         return true;
@@ -64,9 +71,14 @@ static bool want_write(struct lt_stream *s, bool want) {
 }
 
 void lt_stream_want_read(struct lt_stream *s, bool want) {
-    if (s->reading == want || s->fd < 0)
+    if (s->reading == want || (s->fd < 0 && !s->virtual))
         return;
     s->reading = want;
+    if (UNLIKELY(s->virtual != NULL)) {
+        if (want)
+            s->virtual->ops->changed(s);
+        return;
+    }
     if (want)
         event_add(&s->read_event, NULL);
     else
@@ -75,12 +87,23 @@ void lt_stream_want_read(struct lt_stream *s, bool want) {
         lt_loop_defer(s->loop, &s->secure->again);
 }
 
+static void close_virtual(struct lt_stream *s) {
+    s->reading = false;
+    s->virtual->ops->closed(s);
+    s->virtual = NULL;
+    lt_buf_fini(&s->out);
+}
+
 void lt_stream_close(struct lt_stream *s) {
+    if (UNLIKELY(s->virtual != NULL))
+        close_virtual(s);
     if (s->fd < 0)
         return;
     lt_stream_want_read(s, false);
     want_write(s, false);
     if (s->secure) {
+        if (s->out.len)
+            lt_tls_mute(s->secure->tls); // what did not go out is missed
         lt_task_cancel(&s->secure->again);
         lt_tls_free(s->secure->tls);
         free(s->secure);
@@ -97,16 +120,14 @@ void lt_stream_close(struct lt_stream *s) {
 
 static enum lt_err read_secure(struct lt_stream *s, void *into, size_t size, size_t *got) {
     enum lt_err e = lt_tls_read(s->secure->tls, into, size, got);
-    if (e == LT_OK && lt_tls_has_more(s->secure->tls))
+    if (*got && lt_tls_has_more(s->secure->tls)) // without any got, what there is is half a record
         lt_loop_defer(s->loop, &s->secure->again);
     return e;
 }
 
-enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
+static enum lt_err receive(struct lt_stream *s, void *into, size_t size, size_t *got) {
     ssize_t n;
     *got = 0;
-    if (UNLIKELY(s->secure != NULL))
-        return read_secure(s, into, size, got);
     do
         n = recv(s->fd, into, size, 0);
     while (n < 0 && errno == EINTR);
@@ -117,6 +138,17 @@ enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t 
     if (n == 0)
         return LT_ERR_CLOSED;
     return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
+}
+
+enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) {
+    if (UNLIKELY(s->virtual != NULL))
+        return s->virtual->ops->read(s, into, size, got);
+    return UNLIKELY(s->secure != NULL) ? read_secure(s, into, size, got) : receive(s, into, size, got);
+}
+
+enum lt_err lt_stream_discard(struct lt_stream *s, size_t *got) {
+    char waste[8192];
+    return receive(s, waste, sizeof waste, got);
 }
 
 bool lt_stream_has_input(const struct lt_stream *s) {
@@ -132,7 +164,7 @@ static enum lt_err flush_secure(struct lt_stream *s) {
         enum lt_err e = lt_tls_write(s->secure->tls, lt_buf_span(&s->out), &sent);
         if (e != LT_OK)
             return e;
-        s->sent += sent;
+        s->sent += (uint32_t)sent;
         lt_buf_consume(&s->out, sent);
     }
     if (s->out.len == 0)
@@ -152,7 +184,7 @@ static enum lt_err flush_pipe(struct lt_stream *s) {
         if (n < 0)
             return errno == EAGAIN ? LT_OK : lt_err_errno(errno);
         p->held -= (size_t)n;
-        s->sent += (uint64_t)n;
+        s->sent += (uint32_t)n;
     }
     s->behind->pipe = NULL;
     lt_pipe_give(s->loop, p);
@@ -198,7 +230,7 @@ static enum lt_err flush(struct lt_stream *s) {
             continue;
         if (n < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? LT_OK : lt_err_errno(errno);
-        s->sent += (uint64_t)n;
+        s->sent += (uint32_t)n;
         lt_buf_consume(&s->out, (size_t)n);
     }
     lt_buf_fini(&s->out); // given back: a connection that idles holds no buffer
@@ -209,6 +241,11 @@ static void on_write(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     struct lt_stream *s = arg;
+    if (UNLIKELY(s->secure != NULL) && s->secure->handshaking) {
+        want_write(s, false);
+        s->ops->readable(s);
+        return;
+    }
     enum lt_err e = flush(s);
     if (e != LT_OK) {
         want_write(s, false);
@@ -242,6 +279,15 @@ static void on_again(struct lt_task *t) {
         s->ops->readable(s);
 }
 
+static enum lt_err write_virtual(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        if (!lt_buf_append(&s->out, pieces[i]))
+            return LT_ERR_LIMIT;
+    if (!s->corked)
+        s->virtual->ops->changed(s);
+    return LT_OK;
+}
+
 // Keeps what of the pieces is behind the first `sent` bytes.
 static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsigned n, size_t sent) {
     for (unsigned i = 0; i < n; i++) {
@@ -253,9 +299,27 @@ static enum lt_err keep(struct lt_stream *s, const struct lt_span *pieces, unsig
     return s->out.len == 0 || s->corked || want_write(s, true) ? LT_OK : LT_ERR_MEMORY;
 }
 
-// One record for all pieces.
+static enum lt_err write_piece(struct lt_stream *s, struct lt_span piece) {
+    size_t sent = 1;
+    while (piece.n && sent) {
+        enum lt_err e = lt_tls_write(s->secure->tls, piece, &sent);
+        if (e != LT_OK)
+            return e;
+        s->sent += sent;
+        piece = lt_span(piece.p + sent, piece.n - sent);
+    }
+    if (piece.n == 0)
+        return LT_OK;
+    if (!lt_buf_append(&s->out, piece))
+        return LT_ERR_LIMIT;
+    return want_write(s, !lt_tls_waits_for_input(s->secure->tls)) ? LT_OK : LT_ERR_MEMORY;
+}
+
+// One record for all pieces; a single one need not be copied.
 static enum lt_err write_secure(struct lt_stream *s, const struct lt_span *pieces, unsigned n) {
     bool under_way = s->out.len;
+    if (n == 1 && !under_way && !s->corked)
+        return write_piece(s, *pieces);
     for (unsigned i = 0; i < n; i++)
         if (!lt_buf_append(&s->out, pieces[i]))
             return LT_ERR_LIMIT;
@@ -285,6 +349,8 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
     size_t total = 0;
     if (UNLIKELY(s->secure != NULL))
         return write_secure(s, pieces, n);
+    if (UNLIKELY(s->virtual != NULL))
+        return write_virtual(s, pieces, n);
     if (lt_stream_pending(s) || s->corked)
         return keep(s, pieces, n, 0);
     for (unsigned i = 0; i < n; i++)
@@ -300,15 +366,15 @@ enum lt_err lt_stream_write(struct lt_stream *s, const struct lt_span *pieces, u
             return lt_err_errno(errno);
         sent = 0;
     }
-    s->sent += (uint64_t)sent;
+    s->sent += (uint32_t)sent;
     return (size_t)sent == total ? LT_OK : keep(s, pieces, n, (size_t)sent);
 }
 
 bool lt_stream_still_takes(struct lt_stream *s) {
     int unsent = 0;
-    if (ioctl(s->fd, SIOCOUTQ, &unsent) != 0)
+    if (!s->virtual && ioctl(s->fd, SIOCOUTQ, &unsent) != 0)
         return false;
-    uint64_t taken = s->sent - (uint64_t)unsent;
+    uint32_t taken = s->sent - (uint32_t)unsent;
     bool moved = taken != s->taken;
     s->taken = taken;
     return moved;
@@ -321,6 +387,10 @@ bool lt_stream_took_all(const struct lt_stream *s) {
 
 enum lt_err lt_stream_uncork(struct lt_stream *s) {
     s->corked = false;
+    if (UNLIKELY(s->virtual != NULL)) {
+        s->virtual->ops->changed(s);
+        return LT_OK;
+    }
     if (s->writing)
         return LT_OK; // on its way already
     enum lt_err e = flush(s);
@@ -330,6 +400,10 @@ enum lt_err lt_stream_uncork(struct lt_stream *s) {
 }
 
 void lt_stream_shutdown(struct lt_stream *s) {
+    if (UNLIKELY(s->virtual != NULL)) {
+        s->virtual->ops->shutdown(s);
+        return;
+    }
     if (UNLIKELY(s->secure != NULL))
         lt_tls_shutdown(s->secure->tls);
     shutdown(s->fd, SHUT_WR);
@@ -365,17 +439,53 @@ void lt_stream_await_connect(struct lt_stream *s) {
     want_write(s, true);
 }
 
-bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name) {
-    struct lt_secure *secure = malloc(sizeof *secure);
-    struct lt_tls *tls = secure ? lt_tls_client(c, s->fd, name) : NULL;
-    if (!tls) {
-        free(secure);
+static bool begin_secure(struct lt_stream *s, struct lt_tls *tls) {
+    struct lt_secure *secure = tls ? malloc(sizeof *secure) : NULL;
+    if (!secure) {
+        lt_tls_free(tls);
         return false;
     }
     *secure = (struct lt_secure){.tls = tls, .stream = s};
     lt_task_init(&secure->again, on_again);
     s->secure = secure;
     return true;
+}
+
+bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name) {
+    return begin_secure(s, lt_tls_client(c, s->fd, name));
+}
+
+bool lt_stream_accept_secure(struct lt_stream *s, struct lt_tls_server *server) {
+    return begin_secure(s, lt_tls_accept(server, s->fd));
+}
+
+enum lt_err lt_stream_handshake(struct lt_stream *s, bool *done) {
+    enum lt_err e = lt_tls_handshake(s->secure->tls, done);
+    s->secure->handshaking = e == LT_OK && !*done;
+    if (s->secure->handshaking && !lt_tls_waits_for_input(s->secure->tls) && !want_write(s, true))
+        return LT_ERR_MEMORY;
+    if (*done && lt_tls_has_more(s->secure->tls))
+        lt_loop_defer(s->loop, &s->secure->again);
+    return e;
+}
+
+struct lt_span lt_stream_alpn(const struct lt_stream *s) {
+    return s->secure ? lt_tls_alpn(s->secure->tls) : lt_span(NULL, 0);
+}
+
+bool lt_stream_resumed(const struct lt_stream *s) {
+    return s->secure && lt_tls_resumed(s->secure->tls);
+}
+
+struct lt_span lt_stream_subject(const struct lt_stream *s) {
+    return s->secure ? lt_tls_subject(s->secure->tls) : lt_span(NULL, 0);
+}
+
+void lt_stream_spoil(struct lt_stream *s) {
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (s->secure)
+        lt_tls_mute(s->secure->tls);
 }
 
 const char *lt_stream_why(const struct lt_stream *s) {

@@ -9,11 +9,23 @@
 #include "net/loop.h"
 #include "net/pipe.h"
 #include "net/tls.h"
+#include "net/tls_server.h"
 
 #include <sys/uio.h>
 
 struct lt_stream;
 struct lt_secure; // what a stream with TLS has beside
+
+// A stream that is no socket: an HTTP/2 stream, for one. What is written to it collects in `out`; all of these are called by stream.c.
+struct lt_virtual_ops {
+    enum lt_err (*read)(struct lt_stream *s, void *into, size_t size, size_t *got); // as lt_stream_read()
+    void (*changed)(struct lt_stream *s);  // something was written or uncorked, or reading is wanted
+    void (*shutdown)(struct lt_stream *s); // nothing more will be written
+    void (*closed)(struct lt_stream *s);
+};
+struct lt_virtual {
+    const struct lt_virtual_ops *ops;
+};
 
 // What a stream has beside that could not send all at once.
 struct lt_behind {
@@ -37,16 +49,21 @@ struct lt_stream {
     bool reading, writing; // events registered
     bool corked;           // writes are only collected
     struct event read_event;
-    struct lt_behind *behind; // made when the first write cannot be finished at once
-    struct lt_buf out;        // what the kernel has not taken yet
-    uint64_t sent;            // bytes that it has taken
-    uint64_t taken;           // bytes that the peer had acknowledged at the last lt_stream_still_takes()
-    struct lt_secure *secure; // NULL: plain
+    struct lt_behind *behind;   // made when the first write cannot be finished at once
+    struct lt_buf out;          // what the kernel has not taken yet
+    uint32_t sent;              // bytes that it has taken; they may wrap round
+    uint32_t taken;             // bytes that the peer had acknowledged at the last lt_stream_still_takes()
+    struct lt_virtual *virtual; // NULL: a socket
+    struct lt_secure *secure;   // NULL: plain
 };
 
 // Takes over `fd` (non-blocking, connected or connecting). Nothing is read before lt_stream_want_read().
 // `out_max`: the most bytes that may wait to be sent.
 void lt_stream_open(struct lt_stream *s, struct lt_loop *loop, int fd, const struct lt_stream_ops *ops, size_t out_max);
+
+// The same for one that is no socket. Nothing of it may be spliced.
+void lt_stream_open_virtual(struct lt_stream *s, struct lt_loop *loop, struct lt_virtual *v,
+                            const struct lt_stream_ops *ops, size_t out_max);
 
 // Drops what was not sent and closes the socket. May be called from any of the ops. A second call does nothing.
 void lt_stream_close(struct lt_stream *s);
@@ -56,6 +73,9 @@ void lt_stream_want_read(struct lt_stream *s, bool want);
 
 // One recv. LT_OK with *got > 0, or *got == 0 when there is nothing now; LT_ERR_CLOSED at the peer's end; else the failure.
 enum lt_err lt_stream_read(struct lt_stream *s, void *into, size_t size, size_t *got) __attribute__((warn_unused_result));
+
+// One recv of what nobody wants, not even decrypted. LT_ERR_CLOSED at the peer's end.
+enum lt_err lt_stream_discard(struct lt_stream *s, size_t *got) __attribute__((warn_unused_result));
 
 // Is there anything to read, be it the peer's end? Asks the kernel.
 bool lt_stream_has_input(const struct lt_stream *s);
@@ -103,6 +123,21 @@ void lt_stream_await_connect(struct lt_stream *s);
 // From here on the connected stream speaks TLS, as a client that expects `name` (see lt_tls_client); before the first read or write,
 // and with lt_stream_want_read() on until the first write is through. False: no memory.
 bool lt_stream_secure(struct lt_stream *s, struct lt_tls_context *c, struct lt_span name);
+
+// The same as a server, with the certificates of `server`. lt_stream_handshake() is due before anything else is read or written.
+bool lt_stream_accept_secure(struct lt_stream *s, struct lt_tls_server *server);
+
+// Carries the handshake on; called first at once, then from `readable`, until *done. With an error the connection is to be closed.
+enum lt_err lt_stream_handshake(struct lt_stream *s, bool *done) __attribute__((warn_unused_result));
+
+// See lt_tls_alpn(), lt_tls_resumed(), lt_tls_subject(). Of a plain stream: empty, false.
+struct lt_span lt_stream_alpn(const struct lt_stream *s);
+bool lt_stream_resumed(const struct lt_stream *s);
+struct lt_span lt_stream_subject(const struct lt_stream *s);
+
+// The next lt_stream_close() breaks the connection off (RST, and no goodbye of TLS), so that an unfinished message cannot be taken for a
+// finished one.
+void lt_stream_spoil(struct lt_stream *s);
 
 // Why TLS failed (lt_tls_why); else "". Valid until lt_stream_close().
 const char *lt_stream_why(const struct lt_stream *s);

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/postgres.h"
+#include "net/postgres_library.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -132,11 +132,11 @@ static int without_row(enum lt_store_kind kind) {
 
 static int verdict(const struct lt_store_op *op, const PGresult *r) {
     static const char *const words[] = {"ok", "miss", "ended", "busy", "fenced", "", "again"};
-    if (PQresultStatus(r) != PGRES_TUPLES_OK)
+    if (lt_pq.PQresultStatus(r) != PGRES_TUPLES_OK)
         return LT_STORE_DOWN;
-    if (PQntuples(r) == 0)
+    if (lt_pq.PQntuples(r) == 0)
         return without_row(op->kind);
-    struct lt_span word = lt_span(PQgetvalue(r, 0, 0), (size_t)PQgetlength(r, 0, 0));
+    struct lt_span word = lt_span(lt_pq.PQgetvalue(r, 0, 0), (size_t)lt_pq.PQgetlength(r, 0, 0));
     for (int i = 0; i < (int)(sizeof words / sizeof *words); i++)
         if (lt_span_eq(word, lt_span_cstr(words[i])))
             return i;
@@ -150,18 +150,18 @@ static bool read_row(struct lt_store_op *op, const PGresult *r) {
     if (op->kind != LT_STORE_LOAD)
         return true;
     lt_buf_consume(&op->data, op->data.len);
-    return lt_buf_append(&op->data, lt_span(PQgetvalue(r, 0, 2), (size_t)PQgetlength(r, 0, 2)));
+    return lt_buf_append(&op->data, lt_span(lt_pq.PQgetvalue(r, 0, 2), (size_t)lt_pq.PQgetlength(r, 0, 2)));
 }
 
 static void log_error(const PGresult *r) {
-    const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
-    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    const char *text = lt_pq.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = lt_pq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
     LT_LOG(LT_LOG_WARN, "store_error", lt_fs("error", text ? text : "no answer"), lt_fs("sqlstate", state ? state : ""));
 }
 
 // Serialisation and deadlocks: the server has undone it.
 static bool was_undone(const PGresult *r) {
-    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    const char *state = lt_pq.PQresultErrorField(r, PG_DIAG_SQLSTATE);
     return state && strncmp(state, "40", 2) == 0;
 }
 
@@ -172,9 +172,9 @@ static void got_row(struct lt_store_op *op, const PGresult *r) {
         begin(&command->effort);
         return;
     }
-    if (PQresultStatus(r) != PGRES_TUPLES_OK)
+    if (lt_pq.PQresultStatus(r) != PGRES_TUPLES_OK)
         log_error(r);
-    if (word == AGAIN || (word == LT_STORE_OK && PQntuples(r) && !read_row(op, r)))
+    if (word == AGAIN || (word == LT_STORE_OK && lt_pq.PQntuples(r) && !read_row(op, r)))
         word = LT_STORE_DOWN;
     lt_store_effort_end(&command->effort, (enum lt_store_result)word);
 }
@@ -198,7 +198,7 @@ static void on_swept(struct lt_postgres_call *call, enum lt_err e, const PGresul
     struct postgres_store *p = LT_ENTRY(call, struct postgres_store, sweep);
     if (e == LT_ERR_CANCELED)
         return;
-    bool rows = r && PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1;
+    bool rows = r && lt_pq.PQresultStatus(r) == PGRES_TUPLES_OK && lt_pq.PQntuples(r) == 1;
     if (r && !rows)
         log_error(r);
     lt_timer_set(p->store.loop, &p->sweep_timer,
@@ -259,6 +259,9 @@ static void close_store(struct lt_store *s) {
 }
 
 static const char *check(struct lt_span url) {
+    const char *missing = lt_pq_load();
+    if (missing)
+        return missing;
     return lt_postgres_check(url)
                ? NULL
                : "write \"postgres://user:password@host:5432/database\", or by a unix socket "

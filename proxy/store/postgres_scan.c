@@ -2,8 +2,8 @@
 #include "store/postgres_scan.h"
 
 #include "base/clock.h"
+#include "net/postgres_library.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,9 +19,9 @@ struct walk {
 };
 
 uint64_t postgres_number(const PGresult *r, int row, int column) {
-    const unsigned char *p = (const unsigned char *)PQgetvalue(r, row, column);
+    const unsigned char *p = (const unsigned char *)lt_pq.PQgetvalue(r, row, column);
     uint64_t n = 0;
-    for (int i = 0; i < 8 && PQgetlength(r, row, column) == 8; i++)
+    for (int i = 0; i < 8 && lt_pq.PQgetlength(r, row, column) == 8; i++)
         n = n << 8 | p[i];
     return n;
 }
@@ -41,9 +41,9 @@ static void end(struct walk *w, enum lt_store_result result) {
 
 static void tell(struct walk *w, const PGresult *r, int i) {
     struct lt_store_row row = {0};
-    snprintf(w->last, sizeof w->last, "%s", PQgetvalue(r, i, KEY));
+    snprintf(w->last, sizeof w->last, "%s", lt_pq.PQgetvalue(r, i, KEY));
     snprintf(row.hash, sizeof row.hash, "%s", w->last + strlen(w->prefix));
-    snprintf(row.tag, sizeof row.tag, "%s", PQgetvalue(r, i, TAG));
+    snprintf(row.tag, sizeof row.tag, "%s", lt_pq.PQgetvalue(r, i, TAG));
     row.ttl = (int64_t)postgres_number(r, i, TTL);
     row.size = (size_t)postgres_number(r, i, SIZE);
     row.expires = row.size ? lt_clock_wall() + (int64_t)postgres_number(r, i, LEFT) : 0;
@@ -53,8 +53,8 @@ static void tell(struct walk *w, const PGresult *r, int i) {
 
 static void on_rows(struct lt_postgres_call *call, enum lt_err e, const PGresult *r) {
     struct walk *w = LT_ENTRY(call, struct walk, call);
-    bool ok = e == LT_OK && r && PQresultStatus(r) == PGRES_TUPLES_OK;
-    int n = ok ? PQntuples(r) : 0;
+    bool ok = e == LT_OK && r && lt_pq.PQresultStatus(r) == PGRES_TUPLES_OK;
+    int n = ok ? lt_pq.PQntuples(r) : 0;
     for (int i = 0; i < n; i++)
         tell(w, r, i);
     if (n == ROWS)

@@ -114,7 +114,7 @@ static void send_op(struct lt_store_op *op, struct lt_redis *node) {
     if (op->kind != LT_STORE_LOAD) { // its script reads no more than these
         args[n_args++] = lt_buf_span(&op->data);
         args[n_args++] = number(texts[3], op->expires);
-        args[n_args++] = number(texts[4], (int64_t)op->fence);
+        args[n_args++] = lt_span_number(texts[4], op->fence);
         args[n_args++] = op->release ? LT_S("1") : LT_S("0");
         args[n_args++] = conditions[op->condition];
         args[n_args++] = lt_span_cstr(op->tag);

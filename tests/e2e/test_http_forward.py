@@ -104,7 +104,13 @@ def test_methods(plain, app, method):
 
 # --- requests: what ends here ---
 
-HOP = ["Connection: close", "Connection: keep-alive", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers",
+def test_trailers_are_passed_on_so_the_application_may_be_told(plain, app):
+    """RFC 9110 section 10.1.4: our own TE, named in our own Connection."""
+    _, seen = sent(plain, app, request("Connection: TE\r\nTE: gzip, trailers\r\nX-Behind: 1\r\n"))
+    assert (seen.get("te"), seen.get("connection"), seen.get("x-behind")) == ("trailers", "TE", "1")
+
+
+HOP = ["Connection: close", "Connection: keep-alive", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: gzip",
        "Connection: TE", "Transfer-Encoding: chunked", "Upgrade: h2c", "Connection: upgrade"]
 
 

@@ -167,7 +167,6 @@ HOST = [
 
 START = [
     row("HTTP/2.0", get(b"", version=b"HTTP/2.0"), "version", status=505),
-    row("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "version", status=505),
     row("HTTP/3.1", get(b"", version=b"HTTP/3.1"), "version", status=505),
     row("HTTP/0.9", get(b"", version=b"HTTP/0.9"), "version", status=505),
     *[row(f"version {bad.decode()!r}", get(b"", version=bad), "version", "target")
@@ -345,3 +344,9 @@ def test_accepted(stack, name, data, how):
             c.send_pieces(data, size=1)
         assert c.response().status == 200, name
     assert len(origin.requests) == before + 1
+
+
+def test_http_2_is_a_version_like_any_other_where_it_is_switched_off():
+    with Origin() as origin, Lethe(origin.address, options={"http2": "false"}) as lethe, Client(lethe.address) as c:
+        c.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert c.response().status == 505

@@ -4,11 +4,13 @@ import os
 import subprocess
 
 import pytest
+from session_rig import keys
 from store_rig import Memcached, Postgres
 
 from rig import Redis, run_cli
 from rig.lethe import clean_env, find_binary
 from rig.servers import Blackhole, closed_port_address
+from rig.without import without
 
 MEBIBYTE = 1 << 20
 
@@ -109,3 +111,25 @@ def test_a_wrong_url_is_told(store):
 def test_a_right_url_is_taken(store):
     done = run_cli("check", "--upstream=127.0.0.1:3000", f"--store={store}")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [["check"], ["run", "--listen=127.0.0.1:0"], ["session", "list"]])
+def test_no_libpq(tmp_path, words):
+    """Who writes postgres:// is told what to install; nobody else needs it."""
+    store = f"postgres://lethe@{closed_port_address()}/db"
+    app = [] if words[0] == "session" else ["--upstream=127.0.0.1:3000"]
+    done = run_cli(*words, *app, f"--store={store}", env={**without(tmp_path, "libpq.so.5"), "LETHE_KEYS": keys()})
+    assert done.returncode == 2
+    assert "libpq.so.5 is not here; install libpq5" in done.stderr
+
+
+def maps(lethe):
+    with open(f"/proc/{lethe.pid}/maps", encoding="utf-8") as f:
+        return f.read()
+
+
+def test_libpq_is_loaded_for_postgresql_alone(lethe, tmp_path):
+    app, away = "127.0.0.1:3000", closed_port_address()
+    env = without(tmp_path, "libpq.so.5")
+    assert "libpq.so" not in maps(lethe(app, store=f"redis://{away}/0", keys=keys(), env=env))
+    assert "libpq.so" in maps(lethe(app, store=f"postgres://lethe@{away}/db", keys=keys()))

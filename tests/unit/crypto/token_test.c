@@ -72,3 +72,14 @@ Test(token, hash_depends_on_token_and_scope_only) {
     // HMAC-SHA256("lethe store name v1/lethe", 01 00…): computed with openssl(1); records in Redis depend on it.
     cr_assert_str_eq(one, "GgZVdHTDPIhufx5PlqzqHs3YvOjxFqdUtzR3YfWtffQ");
 }
+
+// More than the kernel promises to give without being interrupted (256 bytes): every block is filled, and not twice with the same.
+Test(token, random_fills_all_of_it) {
+    enum { BLOCK = 16, BLOCKS = 256 };
+    static unsigned char bytes[BLOCKS][BLOCK];
+    cr_assert(lt_random(bytes, sizeof bytes));
+    for (unsigned i = 0; i < BLOCKS; i++)
+        for (unsigned j = 0; j < i; j++)
+            cr_assert(memcmp(bytes[i], bytes[j], BLOCK) != 0, "%u %u", i, j);
+    cr_assert(lt_random(bytes, 0));
+}

@@ -8,6 +8,7 @@
 
 #include <criterion/criterion.h>
 #include <hiredis/hiredis.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -258,6 +259,114 @@ Test(redis, the_owner_says_where) {
     UNTIL(b.done);
     cr_expect(b.e == LT_OK && events.opened == 1);
     lt_redis_free(r);
+}
+
+// --- by name ---
+
+// What the system's resolver says in this program: nothing until the test lets it, then that there is no such name, or the server.
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum { HELD, NOBODY, HERE } answer;
+} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out) {
+    (void)hints;
+    cr_assert_str_eq(name, "redis.test");
+    pthread_mutex_lock(&names.lock);
+    while (names.answer == HELD)
+        pthread_cond_wait(&names.changed, &names.lock);
+    bool here = names.answer == HERE;
+    pthread_mutex_unlock(&names.lock);
+    struct addrinfo *one = here ? calloc(1, sizeof *one + sizeof(struct sockaddr_in)) : NULL;
+    if (!one)
+        return EAI_NONAME;
+    struct sockaddr_in *a = (struct sockaddr_in *)(one + 1);
+    *a = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    a->sin_port = htons((uint16_t)atoi(service));
+    one->ai_addr = (struct sockaddr *)a;
+    one->ai_addrlen = sizeof *a;
+    *out = one;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *list) {
+    free(list);
+}
+
+static void let_answer(int answer) {
+    pthread_mutex_lock(&names.lock);
+    names.answer = answer;
+    pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.lock);
+}
+
+static struct lt_redis *client_by_name(int64_t timeout) {
+    char address[64];
+    snprintf(address, sizeof address, "redis.test:%s", strchr(server.address, ':') + 1);
+    struct lt_redis_options o = {.address = lt_span_cstr(address), .timeout = timeout, .owner = &events.owner};
+    struct lt_redis *r = lt_redis_new(&loop, &o);
+    cr_assert_not_null(r);
+    server.answers = true;
+    return r;
+}
+
+Test(redis, commands_wait_for_the_first_address) {
+    struct lt_redis *r = client_by_name(60000);
+    struct asked a, b;
+    ask(r, &a, false);
+    run(TIMEOUT); // some looks
+    ask(r, &b, false);
+    run(TIMEOUT);
+    cr_expect(!a.done && !b.done && !lt_redis_is_open(r) && !lt_redis_has_address(r));
+    let_answer(HERE);
+    UNTIL(a.done && b.done);
+    cr_expect(a.e == LT_OK && b.e == LT_OK && lt_redis_has_address(r));
+    cr_expect(events.opened == 0 && events.ready == 1);
+    lt_redis_free(r);
+}
+
+// `answer`: to the resolver's first question.
+static void wait_in_vain(int answer) {
+    struct lt_redis *r = client_by_name(TIMEOUT);
+    struct asked a, b;
+    let_answer(answer);
+    int64_t began = lt_clock_mono();
+    ask(r, &a, false);
+    UNTIL(a.done);
+    cr_expect_eq(a.e, LT_ERR_RESOLVE);
+    cr_expect_geq(lt_clock_mono() - began, TIMEOUT);
+    cr_expect(lt_redis_is_open(r) && events.opened == 1);
+    for (int i = 0; i < 5; i++) { // from then on nobody waits, whatever the probes find
+        run(50);
+        ask(r, &b, false);
+        UNTIL(b.done);
+        cr_expect_eq(b.e, LT_ERR_REFUSED);
+    }
+    let_answer(HERE);
+    UNTIL(!lt_redis_is_open(r));
+    ask(r, &b, false);
+    UNTIL(b.done);
+    cr_expect(b.e == LT_OK && events.opened == 1 && events.closed == 1);
+    lt_redis_free(r);
+}
+
+Test(redis, no_answer_of_the_resolver_in_time_is_away) {
+    wait_in_vain(HELD);
+}
+
+Test(redis, no_such_name_is_away) {
+    wait_in_vain(NOBODY);
+}
+
+Test(redis, ends_while_its_name_is_not_known) {
+    struct lt_redis *r = client_by_name(60000);
+    struct asked a;
+    ask(r, &a, false);
+    run(TIMEOUT);
+    let_answer(NOBODY); // the last one that goes waits for the resolver
+    lt_redis_free(r);
+    cr_expect(a.done && a.e == LT_ERR_CANCELED);
 }
 
 // A Redis that hangs up at once, and many clients: each waits longer and longer, and they do not come at the same time.

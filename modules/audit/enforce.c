@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns findings of the audit into failures, from the first one until it is acknowledged.
+#include "modules/audit/audit.h"
+
+#include "modules/audit/conf.h"
+#include "modules/audit/findings.h"
+
+enum answer { ANSWER_503, ANSWER_UNREADY };
+
+static const char *const answers[] = {"503", "unready", NULL};
+
+struct enforce_conf {
+    struct lt_option_list findings;
+    int answer;
+};
+
+struct enforce_worker {
+    const struct lt_services *services;
+    const struct lt_option_list *probes; // health.paths
+    unsigned mask;                       // a bit for each kind
+};
+
+enum probe { PROBE_NONE, PROBE_READY, PROBE_OTHER };
+
+static bool ends_in(struct lt_span text, struct lt_span end) {
+    return text.n >= end.n && lt_span_eq(lt_span(text.p + text.n - end.n, end.n), end);
+}
+
+// An entry of health.paths: "/healthz=readyz", or "/x/readyz".
+static enum probe by_entry(struct lt_span entry, struct lt_span path) {
+    size_t equals = lt_span_find(entry, '=');
+    if (!lt_span_eq(lt_span(entry.p, equals), path))
+        return PROBE_NONE;
+    bool ready = equals < entry.n ? ends_in(entry, LT_S("=readyz")) : ends_in(entry, LT_S("/readyz"));
+    return ready ? PROBE_READY : PROBE_OTHER;
+}
+
+static enum probe probe_of(const struct enforce_worker *w, struct lt_span path) {
+    enum probe p = PROBE_NONE;
+    path.n = lt_span_find(path, '?');
+    if (w->services->role == LT_ROLE_ADMIN)
+        return lt_span_eq(path, LT_S("/readyz")) ? PROBE_READY : PROBE_OTHER;
+    for (unsigned i = 0; w->probes && p == PROBE_NONE && i < w->probes->n; i++)
+        p = by_entry(w->probes->v[i], path);
+    return p;
+}
+
+static enum lt_verdict unready(struct lt_call *c, unsigned kinds) {
+    struct lt_span text = lt_arena_printf(lt_call_arena(c), "[failed] audit:");
+    for (unsigned k = 0; text.p && k < AUDIT_KINDS; k++)
+        if (kinds & 1u << k)
+            text = lt_arena_printf(lt_call_arena(c), "%s %s", text.p, audit_kind_names[k]);
+    text = lt_arena_printf(lt_call_arena(c), "%s (enforce.findings; see lethe doctor)\n", text.p ? text.p : "");
+    return text.p ? lt_call_reply(c, 503, NULL, text) : lt_call_fail(c, 503, "memory");
+}
+
+static enum lt_verdict on_request(struct lt_call *c) {
+    const struct enforce_worker *w = c->worker;
+    const struct enforce_conf *conf = c->conf;
+    unsigned kinds = audit_seen() & w->mask;
+    if (!kinds)
+        return LT_NEXT;
+    enum probe probe = probe_of(w, lt_call_request(c)->path);
+    if (conf->answer == ANSWER_UNREADY)
+        return probe == PROBE_READY ? unready(c, kinds) : LT_NEXT;
+    return probe == PROBE_NONE ? lt_call_fail(c, 503, "audit") : LT_NEXT;
+}
+
+static bool enabled(const void *conf) {
+    return ((const struct enforce_conf *)conf)->findings.n > 0;
+}
+
+static bool worker_init(void *worker, const void *conf_, const struct lt_services *services) {
+    struct enforce_worker *w = worker;
+    const struct enforce_conf *conf = conf_;
+    w->services = services;
+    w->probes = audit_other(services->config, "health.paths", LT_OPT_LIST);
+    for (unsigned i = 0; i < conf->findings.n; i++)
+        w->mask |= 1u << audit_kind_of(conf->findings.v[i]);
+    return true;
+}
+
+static const char *check_finding(struct lt_span name) {
+    return audit_kind_of(name) < AUDIT_KINDS
+               ? NULL
+               : "write \"disk\", \"sticky\", \"replica-id\", \"lost-session\" or \"growth\"";
+}
+
+static void check(const struct lt_config *config, struct lt_diag *diag) {
+    const struct enforce_conf *conf = lt_config_group(config, "enforce");
+    const struct audit_conf *audit = lt_config_group(config, "audit");
+    if (!enabled(conf) || !audit)
+        return;
+    if (!audit->enabled)
+        lt_diag_add(diag, "enforce.findings: nothing is looked for; write audit.enabled = true");
+    for (unsigned i = 0; i < conf->findings.n; i++) {
+        enum audit_kind kind = audit_kind_of(conf->findings.v[i]);
+        if ((kind == AUDIT_DISK || kind == AUDIT_GROWTH) && audit->enabled && audit->paths.n == 0)
+            lt_diag_add(diag, "enforce.findings: \"%s\" needs directories to watch; write audit.paths",
+                        audit_kind_names[kind]);
+    }
+}
+
+#define AT(field) offsetof(struct enforce_conf, field)
+
+// One row an option.
+// clang-format off
+static const struct lt_option options[] = {
+    {.name = "findings",
+     .type = LT_OPT_LIST,
+     .offset = AT(findings),
+     .fallback = "",
+     .max = AUDIT_KINDS,
+     .unit = "findings",
+     .check = check_finding,
+     .doc = "Findings of the audit that are failures: `disk`, `sticky`, `replica-id`, `lost-session`, `growth`. From the first "
+            "one on, until `POST /audit/clear` on the admin listener or a restart. Empty: it only reports."},
+    {.name = "answer",
+     .type = LT_OPT_ENUM,
+     .offset = AT(answer),
+     .fallback = "503",
+     .choices = answers,
+     .doc = "What then fails: `503` every request but probes; `unready` `/readyz` alone, so that the replica is taken out."},
+};
+// clang-format on
+
+const struct lt_module lt_module_enforce = {
+    .name = "enforce",
+    .summary = "turns findings of the audit into failures",
+    .phase = LT_PHASE_GATE,
+    .options = {"enforce", options, sizeof options / sizeof *options, sizeof(struct enforce_conf), NULL},
+    .worker_size = sizeof(struct enforce_worker),
+    .check = check,
+    .enabled = enabled,
+    .on_admin = true,
+    .worker_init = worker_init,
+    .on_request = on_request,
+};
