@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client certificates, and who the application believes the client to be."""
 import ssl
+import subprocess
 
 import pytest
 from session_rig import keys
@@ -151,3 +152,22 @@ def test_plain_listener_has_none(lethe, origin, authority, clients, pem):
     with dial(l.address):
         pass
     assert "x-client-subject" not in app.requests[-1].names()
+
+
+def test_http2(lethe, origin, authority, clients, pem, tmp_path):
+    """The same by HTTP/2: the subject on every stream, forged ones on none."""
+    app = origin()
+    l = secure(lethe, app, pem, tls_client_ca=clients.cert, tls_client_verify="optional")
+    cert, key = clients.client("ada", "/CN=Ada")
+    base = ["curl", "-sS", "--http2", "--cacert", authority.cert, "-o", "/dev/null", "-w", "%{http_version}\n", "-H", "X-Client-Subject: CN=root",
+            "-H", "x_client_subject: CN=root"]
+    urls = [f"https://{l.tls}/{i}" for i in range(3)]
+    for more, expected in (([], []), (["--cert", cert, "--key", key], ["CN=Ada"])):
+        before = len(app.requests)
+        words = [w for url in urls for w in (url, "-o", "/dev/null")]
+        done = subprocess.run([*base, *more, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and set(done.stdout.split()) == {"2"}, done
+        for request in app.requests[before:]:
+            assert [v for n, v in request.headers if n.lower().replace("_", "-") == "x-client-subject"] == expected
+            assert request.get("x-forwarded-proto") == "https"
+        assert len(app.requests) == before + 3

@@ -2,6 +2,7 @@
 """Certificates, clients and servers for the tests of TLS."""
 import os
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -167,3 +168,55 @@ def secure(lethe, app, pem, **options):
     l.wait_event("listening", count=2)
     l.tls = tls_address(l)
     return l
+
+
+class Memory:
+    """A TLS client without a socket: its bytes go out as the test wants."""
+
+    def __init__(self, address, ctx):
+        self.sock = dial(address)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = ctx.wrap_bio(self.incoming, self.outgoing, server_hostname="site.test")
+
+    def push(self, size=None):
+        data = self.outgoing.read()
+        for i in range(0, len(data), size or len(data) or 1):
+            self.sock.sendall(data[i:i + (size or len(data))])
+
+    def pull(self):
+        data = self.sock.recv(1 << 16)
+        self.incoming.write(data) if data else self.incoming.write_eof()
+
+    def until_done(self, call, size=None):
+        while True:
+            try:
+                value = call()
+                self.push(size)
+                return value
+            except ssl.SSLWantReadError:
+                self.push(size)
+                self.pull()
+
+    def exchange(self, request, size):
+        """Sends while it receives; what came, once a head and `size` bytes behind it are there."""
+        self.tls.write(request)
+        out, got = self.outgoing.read(), b""
+        while b"\r\n\r\n" not in got or len(got) - got.index(b"\r\n\r\n") - 4 < size:
+            readable, writable, _ = select.select([self.sock], [self.sock] if out else [], [], 15)
+            assert readable or writable, "nothing moves"
+            if writable:
+                out = out[self.sock.send(out[:1 << 16]):]
+            if readable:
+                self.pull()
+                got += self.drain()
+        assert not out
+        return got
+
+    def drain(self):
+        parts = []
+        try:
+            while (data := self.tls.read(1 << 16)):
+                parts.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(parts)
