@@ -45,7 +45,7 @@ def free_port():
 def find(name):
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if not path:
-        raise Failed(f"{name} is not here; on Debian: apt-get install haproxy nginx-light redis-server wrk valgrind")
+        raise Failed(f"{name} is not here; on Debian: apt-get install haproxy nginx-light redis-server wrk nghttp2-client valgrind")
     return path
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What TLS costs with lethe, HAProxy and nginx: a request on a connection that is kept, a handshake, a connection that is idle; see ../README.md.
+"""What TLS costs with lethe, HAProxy and nginx: a request by HTTP/1.1 and by HTTP/2, a handshake, an idle connection; see ../README.md.
 
 It fails (1) when an answer was wrong or missing, never because a program was slow."""
 import argparse
@@ -31,7 +31,11 @@ from compare.programs import HAPROXY, NGINX, Compared  # noqa: E402
 
 NAMES = ("HAProxy", "nginx", "lethe")
 KINDS = {"get": "GET, 200 B, kept connections", "large": "GET, 64 KB, kept connections", "full": "GET, 200 B, a full handshake each",
-         "resume": "GET, 200 B, a resumed handshake each"}
+         "resume": "GET, 200 B, a resumed handshake each", "h2-1": "HTTP/2: GET, 200 B, 32 connections, one stream each at a time",
+         "h2-100": "HTTP/2: GET, 200 B, 2 connections, 100 streams each at a time"}
+STREAMS = {"h2-1": (32, 1), "h2-100": (2, 100)}  # connections, streams on each
+CASES = (*KINDS, "held")
+CIPHER = "TLS_AES_256_GCM_SHA384"
 HELD = 2000
 COMPILE = ["cc", "-O2", "-std=c17", "-D_GNU_SOURCE"]
 
@@ -71,7 +75,7 @@ class Secured(Compared):
     def start_tls_haproxy(self, name):
         port = free_port()
         text = HAPROXY.format(port=port, origin=self.origin.port, log_to="", log_what="no log", more="", tune=crowd.KEEP, workers=1,
-                              connections=crowd.ROOM).replace(f"bind 127.0.0.1:{port}", f"bind 127.0.0.1:{port} ssl crt {self.pem}")
+                              connections=crowd.ROOM).replace(f"bind 127.0.0.1:{port}", f"bind 127.0.0.1:{port} ssl crt {self.pem} alpn h2,http/1.1")
         return self.start_on(name, port, [find("haproxy"), "-db", "-f", self.write(name + ".cfg", text)])
 
     def start_tls_nginx(self, name):
@@ -79,7 +83,7 @@ class Secured(Compared):
         os.mkdir(folder)
         text = NGINX.format(port=port, origin=self.origin.port, folder=folder, log="off", modules="", access="",
                             user="user root;" if os.geteuid() == 0 else "", workers=1, connections=crowd.ROOM)
-        text = text.replace(f"listen 127.0.0.1:{port};", f"listen 127.0.0.1:{port} ssl;\n        ssl_certificate {self.cert};\n"
+        text = text.replace(f"listen 127.0.0.1:{port};", f"listen 127.0.0.1:{port} ssl http2;\n        ssl_certificate {self.cert};\n"
                             f"        ssl_certificate_key {self.key};\n        ssl_protocols TLSv1.2 TLSv1.3;")
         return self.start_on(name, port, [find("nginx"), "-e", "stderr", "-p", folder, "-c", self.write(name + ".conf", text)])
 
@@ -99,7 +103,24 @@ def child(command, env=None):
     return json.loads(lines[0])
 
 
+def run_h2load(program, kind, seconds):
+    """HTTP/2 with the cipher that wrk takes. What was under way at the end does not count."""
+    connections, streams = STREAMS[kind]
+    done = subprocess.run([find("h2load"), f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"--tls13-ciphers={CIPHER}",
+                           f"https://127.0.0.1:{program.port}/200"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    rows = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    count = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", rows.get("requests", ""))}
+    bodies = re.search(r"\((\d+)\) data", rows.get("traffic", ""))
+    good, spoken = count.get("succeeded", 0), [rows.get(name) for name in ("TLS Protocol", "Cipher", "Application protocol")]
+    if (done.returncode != 0 or not good or any(count[word] for word in ("failed", "errored", "timeout")) or spoken != ["TLSv1.3", CIPHER, "h2"]
+            or not rows["status codes"].startswith(f"{good} 2xx, 0 3xx, 0 4xx, 0 5xx") or int(bodies[1]) < good * 200):
+        raise Failed(f"{program.name}: {kind}: {done.stdout}{done.stderr}")
+    return {"requests": good, "us": seconds * 1e6}
+
+
 def generate(stage, program, kind, seconds):
+    if kind in STREAMS:
+        return run_h2load(program, kind, seconds)
     if kind in ("full", "resume"):
         return child([stage.binaries["shake"], kind, str(program.port), str(seconds)])
     path = "/200" if kind == "get" else "/64k"
@@ -149,18 +170,18 @@ def hold(stage, kind, number):
     return Held(grown / HELD)
 
 
-def run(stage, rounds, seconds):
+def run(stage, rounds, seconds, cases):
     programs, found, patience = [stage.start(kind, kind) for kind in NAMES], {}, quiet.Patience(60)
     for program in programs:
         check(program)
     for number in range(rounds):
-        for place, kind in enumerate(KINDS):
+        for place, kind in enumerate(kind for kind in KINDS if kind in cases):
             for program in rotated(programs, number + place):
                 result = patience.insist(lambda program=program, kind=kind: measure(stage, program, kind, seconds))
                 found.setdefault((kind, program.name), []).append(result)
                 print(f"round {number + 1}  {kind:7} {program.name:8} {result.cpu:7.1f} µs a request {result.rate:8.0f}/s", file=sys.stderr,
                       flush=True)
-    for number in range(min(2, rounds)):
+    for number in range(min(2, rounds) if "held" in cases else 0):
         for kind in NAMES:
             found.setdefault(("held", kind), []).append(hold(stage, kind, number))
     return found
@@ -169,13 +190,16 @@ def run(stage, rounds, seconds):
 def render(today, machine, rounds, found):
     head = "| program | CPU, µs a request | to HAProxy | to nginx | requests/s |\n|---|---|---|---|---|\n"
     text = f"# TLS, measured on {today}\n\nMedians of {rounds} rounds; TLS 1.3, ECDSA P-256, AES-256-GCM. bench/README.md says what was set up.\n\n"
-    for kind, title in KINDS.items():
+    timed = {key: results for key, results in found.items() if key[0] != "held"}
+    text += f"{figures.quality(timed)}\n" if timed else ""
+    for kind, title in ((k, title) for k, title in KINDS.items() if (k, NAMES[0]) in found):
         rows = "".join(f"| {name} | {spread(found[kind, name], 'cpu')} | "
                        + " | ".join(ratio(median(found[kind, name], "cpu"), median(found[kind, peer], "cpu")) for peer in NAMES[:2])
                        + f" | {median(found[kind, name], 'rate'):.0f} |\n" for name in NAMES)
         text += f"### {title}\n\n{head}{rows}\n"
-    rows = "".join(f"| {name} | {median(found['held', name], 'connection'):.0f} |\n" for name in NAMES)
-    return text + f"### An idle connection\n\n| program | bytes |\n|---|---|\n{rows}\n### The machine\n\n{machine}"
+    rows = "".join(f"| {name} | {median(found['held', name], 'connection'):.0f} |\n" for name in NAMES if ("held", name) in found)
+    held = f"### An idle connection\n\n| program | bytes |\n|---|---|\n{rows}\n" if rows else ""
+    return f"{text}{held}### The machine\n\n{machine}"
 
 
 def main():
@@ -184,11 +208,16 @@ def main():
     p.add_argument("--rounds", type=int, metavar="N", default=3)
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
     p.add_argument("--output", metavar="FILE", help="where the report goes, besides")
+    p.add_argument("--cases", metavar="a,b", default=",".join(CASES), help="some of them")
     args = p.parse_args()
+    cases = args.cases.split(",")
+    if not set(cases) <= set(CASES):
+        p.error(f"--cases: write some of {','.join(CASES)}")
     end_on_signals()
     lethe = os.path.abspath(args.lethe)
     crowd.enough_files()
     machine = figures.machine(lethe, ("HAProxy", "nginx", "wrk"))
+    machine += f"- h2load: {figures.first_line(find('h2load'), '--version')}\n"
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
         binaries = {"lethe": lethe} | {re.sub(r".*/|\.c", "", path): helper(path, lethe, folder)
@@ -199,7 +228,7 @@ def main():
             stage.make_certificate()
             stage.start_origin()
             stage.start_redis()
-            found = run(stage, args.rounds, args.seconds)
+            found = run(stage, args.rounds, args.seconds, cases)
     text = render(datetime.date.today().isoformat(), machine, args.rounds, found)
     print(text)
     if args.output:

@@ -88,11 +88,11 @@ class Tab:
 
 
 class Chromium:
-    """with Chromium() as browser: tab = browser.tab()"""
+    """with Chromium() as browser: tab = browser.tab(). `flags`: more of Chromium's own."""
 
-    def __init__(self):
+    def __init__(self, *flags):
         self.home = tempfile.mkdtemp(prefix="lethe-chromium-")
-        self.process = Process([find_chromium(), *FLAGS, f"--user-data-dir={self.home}", "about:blank"], env=None)
+        self.process = Process([find_chromium(), *FLAGS, *flags, f"--user-data-dir={self.home}", "about:blank"], env=None)
         self.tabs = []
         line = self.process.wait_until(lambda: next((e for e in self.process.err if "DevTools listening on " in e), None), 60, "DevTools")
         self.where = line.split("ws://")[1].split("/")[0]
