@@ -20,7 +20,7 @@ BOOT = r"""
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
-mkdir /mnt/up /mnt/work /mnt/root
+mkdir /mnt/up /mnt/work /mnt/root /mnt/up2 /mnt/work2
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root
 cd /mnt/root
 mount --rbind /dev dev
@@ -29,6 +29,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir -p ".$2" # the repository may stand below /tmp, or on a file system of its own
+mount -t overlay overlay -o "lowerdir=$2,upperdir=/mnt/up2,workdir=/mnt/work2" ".$2"
 rm -rf etc/systemd/system/* etc/lethe opt/lethe
 pivot_root . mnt
 umount -l /mnt
@@ -66,7 +68,7 @@ class Machine:
         self.name, self.address = name, None
         # --kill-child: when the process that made the namespaces ends, all that runs in them ends.
         self.popen = subprocess.Popen(["unshare", "--kill-child", "--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--cgroup",
-                                       "sh", "-c", BOOT, "boot", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       "sh", "-c", BOOT, "boot", name, str(ROOT)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT)
         self.pid = None
 
