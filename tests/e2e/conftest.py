@@ -7,12 +7,13 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from rig import Client, Lethe, Origin, find_binary  # noqa: E402
+from rig import App, Client, Lethe, Origin, answer, find_binary  # noqa: E402
 
 WATCHDOG = int(os.environ.get("E2E_WATCHDOG", "120"))
 
@@ -103,3 +104,25 @@ def release_binary():
     if not path:
         pytest.skip("no build/release/lethe (cmake --preset release && cmake --build --preset release)")
     return path
+
+
+@pytest.fixture(name="patient_app")
+def fixture_patient_app():
+    """/slow and the second half of /stream wait for app.go_on."""
+    with App() as app:
+        app.go_on = threading.Event()
+
+        @app.on("/slow")
+        def _(conn, head):
+            conn.body(head)
+            app.go_on.wait(30)
+            conn.send(answer(b"slow"))
+
+        @app.on("/stream")
+        def _(conn, head):
+            conn.body(head)
+            conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            app.go_on.wait(30)
+            conn.send(b"4\r\nlast\r\n0\r\n\r\n")
+        yield app
+        app.go_on.set()

@@ -8,8 +8,11 @@ from typing import NamedTuple
 import pytest
 
 from h2_frames import END_HEADERS, END_STREAM, HEADER_TABLE_SIZE, HEADERS, encode, frame, integer, literal
-from h2_rig import H2, start
+from h2_fixtures import fixture_c, fixture_proxy
+from h2_rig import H2
 from rig import App
+
+__all__ = ["fixture_c", "fixture_proxy"]
 
 START = encode([(":method", "GET"), (":scheme", "http"), (":path", "/block"), (":authority", "test.example")])
 
@@ -18,21 +21,6 @@ START = encode([(":method", "GET"), (":scheme", "http"), (":path", "/block"), ("
 def fixture_app():
     with App() as app:
         yield app
-
-
-@pytest.fixture(name="proxy", scope="module")
-def fixture_proxy(app):
-    with start(app) as proxy:
-        yield proxy
-
-
-@pytest.fixture(name="c")
-def fixture_c(proxy):
-    with H2(proxy.address) as c:
-        c.ready()
-        yield c
-    with H2(proxy.address) as other:
-        other.alive("a new connection behind the test")
 
 
 # --- HPACK: what cannot be decoded ---

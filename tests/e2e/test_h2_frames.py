@@ -9,8 +9,11 @@ import pytest
 from h2_frames import (ACK, CONTINUATION, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
                        MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, PADDED, PING, PREFACE, PRIO, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
                        WINDOW_UPDATE, encode, frame, rst_stream, settings, window_update)
-from h2_rig import H2, start
+from h2_fixtures import fixture_c, fixture_proxy
+from h2_rig import H2
 from rig import App, Client, wait_for
+
+__all__ = ["fixture_c", "fixture_proxy"]
 
 HEAD = encode([(":method", "GET"), (":scheme", "http"), (":path", "/plain"), (":authority", "test.example")])
 HOLD = encode([(":method", "GET"), (":scheme", "http"), (":path", "/hold"), (":authority", "test.example")])
@@ -34,21 +37,6 @@ def fixture_app():
             conn.body(head)
             conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(head.body), head.body))
         yield app
-
-
-@pytest.fixture(name="proxy", scope="module")
-def fixture_proxy(app):
-    with start(app) as proxy:
-        yield proxy
-
-
-@pytest.fixture(name="c")
-def fixture_c(proxy):
-    with H2(proxy.address) as c:
-        c.ready()
-        yield c
-    with H2(proxy.address) as other:
-        other.alive("a new connection behind the test")
 
 
 def held(c, block=HOLD, flags=WHOLE):

@@ -5,8 +5,11 @@ import threading
 import pytest
 
 from h2_frames import END_HEADERS, END_STREAM, HEADERS, encode, frame
+from h2_fixtures import fixture_c, fixture_proxy
 from h2_rig import H2, TARGET, start
 from rig import App, Client, answer, wait_for
+
+__all__ = ["fixture_c", "fixture_proxy"]
 
 
 @pytest.fixture(name="app", scope="module")
@@ -17,19 +20,6 @@ def fixture_app():
             conn.body(head)
             conn.send(answer(head.body))
         yield app
-
-
-@pytest.fixture(name="proxy", scope="module")
-def fixture_proxy(app):
-    with start(app) as proxy:
-        yield proxy
-
-
-@pytest.fixture(name="c")
-def fixture_c(proxy):
-    with H2(proxy.address) as c:
-        c.ready()
-        yield c
 
 
 # --- requests ---

@@ -8,8 +8,10 @@ import threading
 import pytest
 
 from h2_frames import END_STREAM, ENABLE_CONNECT_PROTOCOL
-from h2_rig import H2, start
+from h2_fixtures import fixture_c, fixture_proxy
 from rig import App, answer, wait_for
+
+__all__ = ["fixture_c", "fixture_proxy"]
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -37,19 +39,6 @@ def fixture_app():
             app.closed.append((head.target, conn.reader.over))
             return False
         yield app
-
-
-@pytest.fixture(name="proxy", scope="module")
-def fixture_proxy(app):
-    with start(app) as proxy:
-        yield proxy
-
-
-@pytest.fixture(name="c")
-def fixture_c(proxy):
-    with H2(proxy.address) as c:
-        c.ready()
-        yield c
 
 
 def connect(c, path="/echo", *more, protocol="websocket"):

@@ -10,24 +10,8 @@ from rig import App, Client, Ended, Lethe, answer, free_port, wait_for
 
 
 @pytest.fixture(name="app")
-def fixture_app():
-    with App() as app:
-        app.go_on = threading.Event()
-
-        @app.on("/slow")
-        def _(conn, head):
-            conn.body(head)
-            app.go_on.wait(30)
-            conn.send(answer(b"slow"))
-
-        @app.on("/stream")
-        def _(conn, head):
-            conn.body(head)
-            conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-            app.go_on.wait(30)
-            conn.send(b"4\r\nlast\r\n0\r\n\r\n")
-        yield app
-        app.go_on.set()
+def fixture_app(patient_app):
+    return patient_app
 
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"

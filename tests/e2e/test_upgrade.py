@@ -6,30 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 from load_rig import Posts, Users
 from session_rig import cluster_of_fixture
 from test_deploy_notify import Manager
 
-from rig import App, Client, Lethe, answer, find_binary, free_port, run_cli, wait_for
+from rig import Client, Lethe, find_binary, free_port, run_cli, wait_for
 
 __all__ = ["cluster_of_fixture"]
 
 
 @pytest.fixture(name="app")
-def fixture_app():
-    with App() as app:
-        app.go_on = threading.Event()
-
-        @app.on("/slow")
-        def _(conn, head):
-            conn.body(head)
-            app.go_on.wait(30)
-            conn.send(answer(b"slow"))
-        yield app
-        app.go_on.set()
+def fixture_app(patient_app):
+    return patient_app
 
 
 def ended(pid):
