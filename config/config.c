@@ -191,8 +191,10 @@ static void parse_file(struct loader *l, FILE *f, const char *path) {
         file_group(l, config_root_setting(&file), "");
     } else {
         const char *where = config_error_file(&file);
-        lt_diag_add(l->diag, "%s:%d: %s; write name = value; or group: { name = value; };", where ? where : path,
-                    config_error_line(&file), config_error_text(&file));
+        lt_diag_add(l->diag,
+                    "%s:%d: %s; write name = value; or group: { name = value; }; each name and each group "
+                    "once",
+                    where ? where : path, config_error_line(&file), config_error_text(&file));
     }
     config_destroy(&file);
 }
@@ -261,7 +263,8 @@ static void load_flag(struct loader *l, char *const *flags, unsigned n, unsigned
     char name[256];
     struct row row;
     if (strncmp(flag, "--", 2) != 0) {
-        lt_diag_add(l->diag, "argument \"%s\": not expected; write \"--option value\"", flag);
+        lt_diag_add(l->diag,
+                    "argument \"%s\": not expected; write \"--option value\", or \"lethe help\" for all of them", flag);
         return;
     }
     snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - flag - 2) : (int)strlen(flag + 2), flag + 2);

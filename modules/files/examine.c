@@ -78,6 +78,9 @@ void files_examine(struct lt_exam *e) {
     if (taken)
         lt_exam_kept(e, LT_REQ_MEMORY, "session files are carried: %llu were taken into the store after requests", taken);
     else
-        lt_exam_unsure(e, LT_REQ_MEMORY, "log in once and look again", "no session file has been carried yet");
+        lt_exam_unsure(e, LT_REQ_MEMORY,
+                       "log in once and look again; if you did, the application calls its cookie otherwise: write the "
+                       "name into session.cookies and files.cookie",
+                       "no session file has been carried yet");
     look_at_directory(e, semicolon ? semicolon + 1 : conf->dir.p);
 }

@@ -53,7 +53,8 @@ static enum lt_store_result do_op(struct run *r, enum lt_store_kind kind, const 
 }
 
 static int away(void) {
-    fprintf(stderr, "lethe: session: the store does not answer; see that it runs and that --store names it\n");
+    fprintf(stderr, "lethe: session: the store does not answer, or refuses; see that it runs, and that --store "
+                    "names it with its user, password and database\n");
     return 1;
 }
 
@@ -264,7 +265,8 @@ int session_command_run(const struct lt_config *config, const struct session_com
     if (advice)
         return impossible(advice);
     if (lt_store_is_client_held(url))
-        return impossible("these sessions are with their clients, not in a store; see session.revocations");
+        return impossible("these sessions are with their clients, not in a store (see session.revocations); if "
+                          "they are in one, write --store as the replicas have it, or -c and their file");
     if (!choose(&r))
         return 2;
     lt_log_setup(LT_LOG_ERROR, LT_LOG_TEXT);

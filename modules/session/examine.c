@@ -82,9 +82,11 @@ static void look_at_store(struct lt_exam *e) {
                                          .remedy = "give every replica the same LETHE_KEYS, made by \"lethe keygen\""},
                       "there is no key ring");
     if (lt_exam_total(e, M_BREAKER))
-        lt_exam_found(
-            e, &(struct lt_found){.urgent = true, .remedy = "look at the store itself: lethe asks again by itself"},
-            "the session store does not answer now");
+        lt_exam_found(e,
+                      &(struct lt_found){.urgent = true,
+                                         .remedy = "look at the store itself: lethe asks again by itself, and its "
+                                                   "log says why"},
+                      "the session store does not answer now");
     if (full)
         lt_exam_found(e,
                       &(struct lt_found){.breaks = LT_REQ_STORE,
@@ -142,7 +144,9 @@ void session_examine(struct lt_exam *e) {
     for (unsigned i = 0; i < n; i++)
         verdict(e, &rows[i]);
     if (created + loaded == 0)
-        lt_exam_note(e, "no answer has set one of session.cookies yet");
+        lt_exam_note(e,
+                     "no answer has set one of session.cookies yet; if somebody has logged in, write the name of the "
+                     "application's cookie there");
     if (!e->carriers)
         lt_exam_unsure(
             e, LT_REQ_MEMORY,
