@@ -48,7 +48,10 @@ bool lt_doctor_report(struct lt_buf *out, unsigned *findings) {
     *findings = r.exam.findings;
     for (const struct lt_exam_entry *e = r.exam.first; ok && e; e = e->next)
         ok = print_entry(e, out);
-    ok = ok && print_requirements(&r, out) && lt_buf_printf(out, "%s\n", *findings ? "" : "\nNothing wrong was seen.");
+    ok = ok && lt_buf_printf(out, "\nstate: %s: %s%s%s\n", lt_condition_name(r.condition), r.says,
+                             *r.advice ? "\n            -> " : "", r.advice);
+    ok = ok && print_requirements(&r, out) &&
+         lt_buf_printf(out, "%s\n", *findings || r.condition == LT_FAILING ? "" : "\nNothing wrong was seen.");
     lt_report_fini(&r);
     return ok;
 }

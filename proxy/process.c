@@ -241,6 +241,27 @@ static bool files_have_changed(void) {
     return changed;
 }
 
+static bool same_list(const struct lt_option_list *a, const struct lt_option_list *b) {
+    bool same = a->n == b->n;
+    for (unsigned i = 0; same && i < a->n; i++)
+        same = lt_span_eq(a->v[i], b->v[i]);
+    return same;
+}
+
+// Listeners are opened at the start: a reload leaves them as they are.
+static bool moves_a_listener(const struct lt_snapshot *old, const struct lt_snapshot *s) {
+    bool same = same_list(&old->core.top->listen, &s->core.top->listen) &&
+                same_list(&old->core.tls.conf->listen, &s->core.tls.conf->listen) &&
+                lt_span_eq(old->core.top->admin, s->core.top->admin);
+    for (unsigned i = 0; same && i < s->n_modules; i++) {
+        const struct lt_module *m = s->modules[i];
+        unsigned mode;
+        same = !m->listen || lt_span_eq(m->listen(lt_config_group(&old->config, m->options.prefix), &mode),
+                                        m->listen(lt_config_group(&s->config, m->options.prefix), &mode));
+    }
+    return !same;
+}
+
 static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
     watch(s);
@@ -260,11 +281,18 @@ static void reload_all(void) {
     if (!draining)
         lt_notify_reloading();
     struct lt_snapshot *s = process.reload(why, sizeof why);
+    bool moves = s && moves_a_listener(process.watched, s);
     if (s)
         hand_out(s);
+    if (moves)
+        LT_LOG(LT_LOG_WARN, "listeners_stay", lt_fs("why", "a reload opens no other addresses"),
+               lt_fs("do", "lethe upgrade, or a restart, opens them"));
     if (!draining)
         lt_notify_ready();
-    lt_control_settle(s != NULL, s ? "reloaded" : why);
+    lt_control_settle(s != NULL, moves ? "reloaded, but for the addresses that it listens on: \"lethe upgrade\", or a "
+                                         "restart, opens the new ones"
+                                 : s   ? "reloaded"
+                                       : why);
 }
 
 enum lt_answer lt_process_reloaded(void) {
@@ -469,6 +497,7 @@ static int read_signals(void) {
 
 int lt_process_run(struct lt_snapshot *s, lt_reload_fn *reload) {
     int signals = read_signals();
+    process.began = lt_clock_mono();
     apply_log(s);
     lt_access_open();
     lt_drain_setup(s->core.timeouts);

@@ -225,8 +225,13 @@ static enum file_result take_one(struct lt_call *c, struct lt_record *record, co
     struct lt_buf bytes;
     lt_buf_init(&bytes, (size_t)worker_of(c)->conf->max_size);
     enum file_result r = file_take(&worker_of(c)->dir, name, &bytes, mark, why);
+    bool before = record->changed;
+    record->changed = false;
     if (r == FILE_OK && !lt_record_set_content(record, content_name, lt_buf_span(&bytes)))
         r = FILE_FAILED;
+    if (record->changed) // not what lethe has put there itself: the application is at work in this directory
+        lt_metric_add(c->metrics, M_CHANGED, 1);
+    record->changed = record->changed || before;
     if (r == FILE_MISSING)
         lt_record_drop_content(record, content_name);
     if (r == FILE_OK)

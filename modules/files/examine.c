@@ -58,7 +58,8 @@ void files_examine(struct lt_exam *e) {
         "profile %s: %llu files written before requests, %llu as they were, %llu taken after them, %llu behind answers",
         files_profile_names[conf->profile], (unsigned long long)lt_exam_total(e, M_WRITTEN),
         (unsigned long long)lt_exam_total(e, M_SAME), taken, (unsigned long long)lt_exam_total(e, M_LATE));
-    if (absent && !taken)
+    bool elsewhere = absent && lt_exam_total(e, M_CHANGED) == 0; // what was taken is what lethe had put there
+    if (elsewhere)
         find(e, LT_REQ_MEMORY, absent,
              "share files.dir with the application beside this lethe: the directory that its configuration names, and "
              "the "
@@ -75,9 +76,9 @@ void files_examine(struct lt_exam *e) {
     if (busy)
         find(e, LT_REQ_NONE, busy, "find out what the application does while it holds its session, or raise files.wait",
              "requests failed because the application held its session too long");
-    if (taken)
+    if (taken && !elsewhere)
         lt_exam_kept(e, LT_REQ_MEMORY, "session files are carried: %llu were taken into the store after requests", taken);
-    else
+    else if (!taken)
         lt_exam_unsure(e, LT_REQ_MEMORY,
                        "log in once and look again; if you did, the application calls its cookie otherwise: write the "
                        "name into session.cookies and files.cookie",

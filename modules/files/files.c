@@ -245,7 +245,7 @@ static const struct lt_metric metrics[M_COUNT] = {
     [M_WRITTEN] = FILES("written"),   [M_SAME] = FILES("same"),           [M_TAKEN] = FILES("captured"),
     [M_REMOVED] = FILES("destroyed"), [M_RECOVERED] = FILES("recovered"), [M_LATE] = FILES("late"),
     [M_BUSY] = FILES("busy"),         [M_REFUSED] = FILES("refused"),     [M_UNSETTLED] = FILES("unsettled"),
-    [M_ABSENT] = FILES("absent"),
+    [M_ABSENT] = FILES("absent"),     [M_CHANGED] = FILES("changed"),
 };
 
 const struct lt_module lt_module_files = {

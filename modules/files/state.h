@@ -31,6 +31,7 @@ enum files_metric {
     M_REFUSED,
     M_UNSETTLED,
     M_ABSENT,
+    M_CHANGED,
     M_COUNT
 };
 
