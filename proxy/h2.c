@@ -183,6 +183,7 @@ static bool open_session(struct lt_h2 *h) {
         nghttp2_option_set_no_auto_window_update(o, 1); // the exchange's reading opens windows
         nghttp2_option_set_no_closed_streams(o, 1);
         nghttp2_option_set_max_outbound_ack(o, 100);
+        nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX); // ours (charge) says what it is about
         ok = nghttp2_session_server_new2(&h->session, c, h, o) == 0;
     }
     nghttp2_option_del(o);
