@@ -75,7 +75,8 @@ class Secured(Compared):
     def start_tls_haproxy(self, name):
         port = free_port()
         text = HAPROXY.format(port=port, origin=self.origin.port, log_to="", log_what="no log", more="", tune=crowd.KEEP, workers=1,
-                              connections=crowd.ROOM).replace(f"bind 127.0.0.1:{port}", f"bind 127.0.0.1:{port} ssl crt {self.pem} alpn h2,http/1.1")
+                              connections=crowd.ROOM)
+        text = text.replace(f"bind 127.0.0.1:{port}", f"bind 127.0.0.1:{port} ssl crt {self.pem} alpn h2,http/1.1")
         return self.start_on(name, port, [find("haproxy"), "-db", "-f", self.write(name + ".cfg", text)])
 
     def start_tls_nginx(self, name):
@@ -112,8 +113,9 @@ def run_h2load(program, kind, seconds):
     count = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", rows.get("requests", ""))}
     bodies = re.search(r"\((\d+)\) data", rows.get("traffic", ""))
     good, spoken = count.get("succeeded", 0), [rows.get(name) for name in ("TLS Protocol", "Cipher", "Application protocol")]
-    if (done.returncode != 0 or not good or any(count[word] for word in ("failed", "errored", "timeout")) or spoken != ["TLSv1.3", CIPHER, "h2"]
-            or not rows["status codes"].startswith(f"{good} 2xx, 0 3xx, 0 4xx, 0 5xx") or int(bodies[1]) < good * 200):
+    if (done.returncode != 0 or not good or any(count[word] for word in ("failed", "errored", "timeout"))
+            or spoken != ["TLSv1.3", CIPHER, "h2"] or not rows["status codes"].startswith(f"{good} 2xx, 0 3xx, 0 4xx, 0 5xx")
+            or int(bodies[1]) < good * 200):
         raise Failed(f"{program.name}: {kind}: {done.stdout}{done.stderr}")
     return {"requests": good, "us": seconds * 1e6}
 
