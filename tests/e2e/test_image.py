@@ -3,7 +3,8 @@
 
 Skipped without LETHE_DOCKER=1 or without an engine. It builds the images `lethe` and `lethe-*`, and uses the project, the network and the
 port 8080 that the quick start names. LETHE_DOCKER_BUILD: more arguments for `docker build` ("--network host" where only the host reaches
-Debian's packages). The pages of tests are asked at 127.0.0.1: the engine must publish its ports there."""
+Debian's packages). The pages of tests are asked at 127.0.0.1: the engine must publish its ports there, and have the network of the tests as
+its host's."""
 import json
 import os
 import re
@@ -13,8 +14,9 @@ import threading
 
 import pytest
 import requests
+from store_rig import Postgres
 
-from rig import free_port, wait_for
+from rig import App, Client, answer, free_port, wait_for
 from rig.lethe import ROOT
 
 BEYOND_BASE = 40 << 20
@@ -154,6 +156,51 @@ def test_no_shell(docker, image):
     finally:
         docker.clean()
         docker("rmi", "-f", "lethe-without-shell", code=None)
+
+
+# --- a store whose library is loaded when it is named ---
+
+@pytest.fixture(name="postgres")
+def _postgres():
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+def test_postgres(docker, image, postgres):
+    """libpq and all that it needs are in the image: who logged in at a container that is killed is known to the next one."""
+    keys = docker("run", "--rm", "--network", "none", image, "keygen")
+
+    def start(app):
+        address = f"127.0.0.1:{free_port()}"
+        docker.run(*HARDENED, *NOBODY, "--network", "host", "-e", f"LETHE_LISTEN={address}", "-e", f"LETHE_ADMIN=127.0.0.1:{free_port()}",
+                   "-e", f"LETHE_UPSTREAM={app.address}", "-e", f"LETHE_STORE={postgres.url}", "-e", f"LETHE_KEYS={keys}", image)
+        lethe = docker.containers[-1]
+        wait_for(lambda: docker("exec", lethe, "lethe", "probe", "readyz", code=None) == "readyz: ok", 30, "ready")
+        return lethe, Client(address)
+
+    with App() as app:
+        app.on("/login", answer(headers="Set-Cookie: PHPSESSID=x; path=/\r\n"))
+        one, client = start(app)
+        with client:
+            token = client.get("/login").get("set-cookie").split(";")[0]
+        assert "PHPSESSID" not in token and postgres.sql("SELECT count(*) > 0 FROM lethe_session") == "t"
+        docker("kill", one)
+        with start(app)[1] as client:
+            assert client.get("/seen", f"Cookie: {token}\r\n").status == 200
+        assert app.seen("/seen")[0].all("cookie") == ["PHPSESSID=x"]
+
+
+def test_postgres_without_its_library(docker, image):
+    """The negative control: `lethe check` loads libpq, and says what to install where it is not."""
+    def check(code, *more):
+        return subprocess.run([docker.program, "run", "--rm", *HARDENED, *NOBODY, "--network", "none", *more, image, "check",
+                               "--upstream=127.0.0.1:1", "--store=postgres://lethe@127.0.0.1:1/lethe"], env=docker.env, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60), code
+
+    for done, code in (check(0), check(2, "-v", "/dev/null:/usr/local/lib/lethe/libpq.so.5:ro")):
+        assert done.returncode == code, done.stdout
+        assert ("install libpq5" in done.stdout) == (code == 2), done.stdout
 
 
 # --- the quick start ---
