@@ -3,10 +3,9 @@
 
 #include "base/clock.h"
 #include "drain.h"
-#include "exchange.h"
 #include "inherit.h"
-#include "listener.h"
 #include "notify.h"
+#include "place.h"
 #include "upgrade.h"
 
 #include <errno.h>
@@ -31,9 +30,7 @@ static struct {
     unsigned n_sides;
     atomic_uint connections;
     atomic_bool started;
-    int ended; // eventfd: counts workers whose loop has ended
-    struct lt_span unix_paths[16];
-    unsigned n_unix_paths;
+    int ended;                   // eventfd: counts workers whose loop has ended
     int64_t began;               // lt_clock_mono()
     struct lt_snapshot *watched; // whose files are looked at
     uint64_t stamp;
@@ -86,88 +83,15 @@ static unsigned cpu_count(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
-// What of a listener is the same for all its sockets.
-struct place {
-    const char *option; // "listen", "admin", or a module's name
-    struct lt_span address;
-    unsigned mode;
-    struct lt_worker *workers;
-    unsigned n;
-    bool proxy_header, tls;
-    const char *event;
-};
-
-static bool say_where(const struct place *p, int fd) {
-    struct lt_address bound;
-    char at[LT_ADDRESS_TEXT];
-    memset(&bound, 0, sizeof bound);
-    bound.size = sizeof bound.u;
-    if (getsockname(fd, &bound.u.sa, &bound.size) != 0)
-        return false;
-    LT_LOG(LT_LOG_INFO, p->event, lt_fs("address", lt_address_format(&bound, at)), lt_fs("tls", p->tls ? "yes" : "no"));
-    return true;
-}
-
-static void will_remove(struct lt_span address) {
-    if (lt_span_starts(address, LT_S("unix:")) && process.n_unix_paths < 16)
-        process.unix_paths[process.n_unix_paths++] = lt_span(address.p + 5, address.n - 5);
-}
-
-// All inherited sockets are accepted from, however many workers there are now: connections stand in the queue of each. A worker that
-// gets none of its own shares one. *n: how many there were.
-static bool take_inherited(const struct place *p, unsigned *n) {
-    struct lt_address want;
-    const struct lt_inherited *s;
-    int fds[256];
-    for (*n = 0; lt_address_parse(p->address, &want) && (s = lt_inherit_next(&want, p->option)); ++*n) {
-        if (*n == 0 && s->own)
-            will_remove(p->address);
-        if (*n < 256)
-            fds[*n] = s->fd;
-        if ((*n == 0 && !say_where(p, s->fd)) || !lt_upgrade_offer(s->fd, s->name) ||
-            !lt_listener_add(&p->workers[*n % p->n], s->fd, p->proxy_header, p->tls))
-            return false;
-    }
-    for (unsigned i = *n; *n && i < p->n; i++) {
-        int fd = fcntl(fds[i % *n], F_DUPFD_CLOEXEC, 0);
-        if (fd < 0 || !lt_listener_add(&p->workers[i], fd, p->proxy_header, p->tls))
-            return false;
-    }
-    return true;
-}
-
-static bool open_listener(const struct place *p) {
-    int fds[256];
-    char error[256], name[64];
-    struct lt_address bound;
-    unsigned inherited;
-    if (!take_inherited(p, &inherited))
-        return false;
-    if (inherited)
-        return true;
-    if (!lt_listen(p->address, p->mode, p->n, fds, &bound, error, sizeof error)) {
-        fprintf(stderr, "lethe: %s\n", error);
-        return false;
-    }
-    bool local = bound.u.sa.sa_family == AF_UNIX;
-    snprintf(name, sizeof name, LT_INHERIT_OWN "%s", p->option);
-    for (unsigned i = 0; i < p->n; i++) // all of a unix listener are one socket
-        if (!lt_listener_add(&p->workers[i], fds[i], p->proxy_header, p->tls) ||
-            ((!local || i == 0) && !lt_upgrade_offer(fds[i], name)))
-            return false;
-    will_remove(p->address);
-    return say_where(p, fds[0]);
-}
-
 // A listener with a thread of its own.
-static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_module *own, struct place p) {
+static bool add_side(struct lt_snapshot *s, enum lt_role role, const struct lt_module *own, struct lt_place p) {
     struct lt_worker *w = &process.sides[process.n_sides];
     p.workers = w;
     p.n = 1;
     if (process.n_sides == SIDES_MAX)
         return false;
     process.n_sides++;
-    return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) && open_listener(&p);
+    return lt_worker_init(w, s, process.n + process.n_sides - 1, role, own) && lt_place_open(&p);
 }
 
 static bool make_workers(struct lt_snapshot *s) {
@@ -180,25 +104,25 @@ static bool make_workers(struct lt_snapshot *s) {
     for (unsigned i = 0; i < process.n; i++)
         if (!lt_worker_init(&process.workers[i], s, i, LT_ROLE_PROXY, NULL))
             return false;
-    struct place admin = {.option = "admin", .address = top->admin, .event = "admin_listening"};
+    struct lt_place admin = {.option = "admin", .address = top->admin, .event = "admin_listening"};
     if (top->admin.n && !add_side(s, LT_ROLE_ADMIN, NULL, admin))
         return false;
     for (unsigned i = 0; i < s->n_modules; i++) {
         const struct lt_module *m = s->modules[i];
-        struct place own = {.option = m->name, .event = "module_listening"};
+        struct lt_place own = {.option = m->name, .event = "module_listening"};
         if (m->listen)
             own.address = m->listen(lt_config_group(&s->config, m->options.prefix), &own.mode);
         if (own.address.n && !add_side(s, LT_ROLE_OWN, m, own))
             return false;
     }
-    struct place main_place = {.option = "listen",
-                               .workers = process.workers,
-                               .n = process.n,
-                               .proxy_header = top->proxy_protocol,
-                               .event = "listening"};
+    struct lt_place main_place = {.option = "listen",
+                                  .workers = process.workers,
+                                  .n = process.n,
+                                  .proxy_header = top->proxy_protocol,
+                                  .event = "listening"};
     for (unsigned i = 0; i < top->listen.n; i++) {
         main_place.address = top->listen.v[i];
-        if (!open_listener(&main_place))
+        if (!lt_place_open(&main_place))
             return false;
     }
     const struct lt_option_list *tls = &s->core.tls.conf->listen;
@@ -206,7 +130,7 @@ static bool make_workers(struct lt_snapshot *s) {
     main_place.tls = true;
     for (unsigned i = 0; i < tls->n; i++) {
         main_place.address = tls->v[i];
-        if (!open_listener(&main_place))
+        if (!lt_place_open(&main_place))
             return false;
     }
     return true;
@@ -241,27 +165,6 @@ static bool files_have_changed(void) {
     return changed;
 }
 
-static bool same_list(const struct lt_option_list *a, const struct lt_option_list *b) {
-    bool same = a->n == b->n;
-    for (unsigned i = 0; same && i < a->n; i++)
-        same = lt_span_eq(a->v[i], b->v[i]);
-    return same;
-}
-
-// Listeners are opened at the start: a reload leaves them as they are.
-static bool moves_a_listener(const struct lt_snapshot *old, const struct lt_snapshot *s) {
-    bool same = same_list(&old->core.top->listen, &s->core.top->listen) &&
-                same_list(&old->core.tls.conf->listen, &s->core.tls.conf->listen) &&
-                lt_span_eq(old->core.top->admin, s->core.top->admin);
-    for (unsigned i = 0; same && i < s->n_modules; i++) {
-        const struct lt_module *m = s->modules[i];
-        unsigned mode;
-        same = !m->listen || lt_span_eq(m->listen(lt_config_group(&old->config, m->options.prefix), &mode),
-                                        m->listen(lt_config_group(&s->config, m->options.prefix), &mode));
-    }
-    return !same;
-}
-
 static void hand_out(struct lt_snapshot *s) {
     apply_log(s);
     watch(s);
@@ -281,7 +184,7 @@ static void reload_all(void) {
     if (!draining)
         lt_notify_reloading();
     struct lt_snapshot *s = process.reload(why, sizeof why);
-    bool moves = s && moves_a_listener(process.watched, s);
+    bool moves = s && lt_places_moved(process.watched, s);
     if (s)
         hand_out(s);
     if (moves)
@@ -308,18 +211,10 @@ enum lt_answer lt_process_reloaded(void) {
     return answer;
 }
 
-static void remove_unix_sockets(void) {
-    for (unsigned i = 0; i < process.n_unix_paths && !lt_drain_is_handed_over(); i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%.*s", (int)process.unix_paths[i].n, process.unix_paths[i].p);
-        unlink(path);
-    }
-}
-
 // What still runs is cut off. Sessions are safe: what was not committed was not confirmed to a client either.
 static void end_at_once(const char *why) {
     LT_LOG(LT_LOG_WARN, "forced_end", lt_fs("why", why));
-    remove_unix_sockets();
+    lt_places_remove();
     _exit(0);
 }
 
@@ -478,7 +373,7 @@ static void free_workers(void) {
     for (unsigned i = 0; i < process.n_sides; i++)
         lt_worker_fini(&process.sides[i]);
     free(process.workers);
-    remove_unix_sockets();
+    lt_places_remove();
 }
 
 // Blocked before the threads start, which inherit it. -1: no descriptor.
