@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "drain.h"
+#include "exchange.h"
 #include "inherit.h"
 #include "notify.h"
 #include "place.h"
