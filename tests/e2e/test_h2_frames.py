@@ -2,6 +2,7 @@
 """HTTP/2 frames and streams, right and broken (RFC 9113 sections 3 to 7): each row has the section's number in its name. A connection
 error is GOAWAY and the connection's end; a stream error leaves the connection alive; and whatever one client does, another is served."""
 import struct
+import threading
 from typing import Callable, NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ __all__ = ["fixture_c", "fixture_proxy"]
 HEAD = encode([(":method", "GET"), (":scheme", "http"), (":path", "/plain"), (":authority", "test.example")])
 HOLD = encode([(":method", "GET"), (":scheme", "http"), (":path", "/hold"), (":authority", "test.example")])
 POST = encode([(":method", "POST"), (":scheme", "http"), (":path", "/hold"), (":authority", "test.example")])
+DEAF = encode([(":method", "POST"), (":scheme", "http"), (":path", "/deaf"), (":authority", "test.example")])
 LATER = encode([(":method", "GET"), (":scheme", "http"), (":path", "/late"), (":authority", "test.example")])
 TRAILER = encode([("x-t", "1")])
 WHOLE = END_HEADERS | END_STREAM
@@ -25,6 +27,7 @@ WHOLE = END_HEADERS | END_STREAM
 
 @pytest.fixture(name="app", scope="module")
 def fixture_app():
+    leave = threading.Event()
     with App() as app:
         @app.on("/hold")
         def _(conn, _):
@@ -32,11 +35,17 @@ def fixture_app():
                 pass
             return False
 
+        @app.on("/deaf")
+        def _(_conn, _head):
+            leave.wait(60)
+            return False
+
         @app.on("/sink")
         def _(conn, head):
             conn.body(head)
             conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(head.body), head.body))
         yield app
+        leave.set()
 
 
 def held(c, block=HOLD, flags=WHOLE):
@@ -379,7 +388,7 @@ def test_6_8_goaway_of_the_client(c):
 
 def test_6_9_1_data_over_the_servers_window(c):
     """A client that does not mind the window is ended, and the proxy does not keep what it sends."""
-    stream = opened(c)
+    stream = held(c, DEAF, END_HEADERS)  # an application that reads would open the window again
     c.ping()
     for _ in range(2 + (max(c.send_window, 65535) + (16 << 20)) // 16384):
         c.data(stream, b"x" * 16384)
