@@ -14,7 +14,7 @@ static bool interim(struct lt_exchange *x) {
     bool ok = true;
     if (x->client && x->request.minor >= 1) {
         struct lt_buf *out = &x->worker->scratch;
-        if (x->client->stream.virtual)
+        if (lt_client_is_h2(x->client))
             return lt_h2_interim(x->client, &x->response) && (lt_inbox_consume(&u->in, x->response.size), true);
         ok = lt_h1_write_response(out, &x->response, &how);
         struct lt_span text = lt_buf_span(out);
@@ -29,9 +29,15 @@ static void response_head_done(struct lt_exchange *x) {
     lt_inbox_pin(&x->upstream->in, x->response.size);
     enum lt_h1_reason bad = lt_framing_response(&x->response, x->request.method, &x->response_framing);
     bool switching = x->response.status == 101;
-    if (bad != LT_H1_OK || (switching && !(x->request_framing.upgrade && x->response_framing.upgrade))) {
-        LT_LOG(LT_LOG_WARN, "upstream_malformed", lt_f("id", x->id),
-               lt_fs("why", bad == LT_H1_OK ? "101 without asking, or without an Upgrade field" : lt_h1_reason_name(bad)));
+    const char *why = NULL;
+    if (bad != LT_H1_OK)
+        why = lt_h1_reason_name(bad);
+    else if (switching && !(x->request_framing.upgrade && x->response_framing.upgrade))
+        why = "101 without asking, or without an Upgrade field";
+    else if (lt_client_is_h2(x->client) && !lt_h2_takes(x->client, &x->response))
+        why = "no answer to a WebSocket's key";
+    if (why) {
+        LT_LOG(LT_LOG_WARN, "upstream_malformed", lt_f("id", x->id), lt_fs("why", why));
         lt_exchange_fail(x, 502, "upstream_malformed");
         return;
     }

@@ -14,6 +14,7 @@ enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20, PROXY_MO
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
 static void on_broken(struct lt_stream *s, enum lt_err e);
+static void dispatch(struct lt_client *c);
 static const struct lt_stream_ops stream_ops = {on_readable, on_drained, on_broken};
 
 static struct lt_client *of_stream(struct lt_stream *s) {
@@ -36,7 +37,7 @@ static void free_now(struct lt_task *t) {
 static void close_client(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
-    bool is_stream = c->stream.virtual != NULL;
+    bool is_stream = lt_client_is_h2(c);
     set_state(c, LT_CLIENT_CLOSED);
     if (c->h2)
         lt_h2_free(c->h2);
@@ -60,7 +61,7 @@ static void close_client(struct lt_client *c) {
 void lt_client_abort(struct lt_client *c) {
     if (c->state == LT_CLIENT_CLOSED)
         return;
-    if (!c->stream.virtual)
+    if (!lt_client_is_h2(c))
         lt_stream_spoil(&c->stream);
     close_client(c);
 }
@@ -182,7 +183,7 @@ static void read_proxy_header(struct lt_client *c) {
     set_state(c, LT_CLIENT_IDLE);
     lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
     if (lt_inbox_span(&c->in).n)
-        parse(c);
+        dispatch(c);
 }
 
 // The preface of HTTP/2 with prior knowledge (RFC 9113 section 3.3), as far as it has come. `PRI` is no method of anything else.
@@ -190,7 +191,7 @@ static bool may_be_h2(struct lt_client *c) {
     static const struct lt_span preface = {LT_H2_PREFACE, sizeof LT_H2_PREFACE - 1};
     struct lt_span data = lt_inbox_span(&c->in);
     size_t n = data.n < preface.n ? data.n : preface.n;
-    return !c->used && c->worker->role == LT_ROLE_PROXY && !c->stream.virtual && conf(c)->top->http2 && data.p &&
+    return !c->used && c->worker->role == LT_ROLE_PROXY && !lt_client_is_h2(c) && conf(c)->top->http2 && data.p &&
            memcmp(data.p, preface.p, n) == 0;
 }
 
@@ -333,8 +334,12 @@ void lt_client_end(struct lt_client *c, bool politely) {
         close_client(c);
 }
 
+bool lt_client_head(struct lt_client *c, struct lt_buf *out, const struct lt_h1_head *head, const struct lt_h1_out *how) {
+    return lt_client_is_h2(c) ? lt_h2_head(c, head, how) : lt_h1_write_response(out, head, how);
+}
+
 void lt_client_exchange_done(struct lt_client *c, bool keep) {
-    if (c->stream.virtual) { // each stream carries one request
+    if (lt_client_is_h2(c)) { // each stream carries one request
         c->x = NULL;
         lt_h2_finish(c);
         close_client(c);
@@ -361,6 +366,13 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
     }
 }
 
+// A preface whose rest does not come is answered as any head of which that is true.
+static void half_preface(struct lt_client *c) {
+    parse(c);
+    if (c->state == LT_CLIENT_HEAD)
+        lt_exchange_head_timeout(c->x);
+}
+
 static void on_timer(struct lt_timer *t) {
     struct lt_client *c = LT_ENTRY(t, struct lt_client, timer);
     if (c->state == LT_CLIENT_HEAD)
@@ -373,6 +385,8 @@ static void on_timer(struct lt_timer *t) {
         lt_exchange_client_gone(c->x);
     else if (c->state == LT_CLIENT_TLS)
         refuse_tls(c, LT_ERR_TIMEOUT);
+    else if (c->state == LT_CLIENT_IDLE && may_be_h2(c))
+        half_preface(c);
     else
         close_client(c);
 }
@@ -387,6 +401,8 @@ void lt_client_close(struct lt_client *c) {
 void lt_client_cut(struct lt_client *c) {
     if (c->x)
         lt_exchange_cut(c->x);
+    else if (c->h2)
+        lt_h2_cut(c->h2);
     else
         close_client(c);
 }

@@ -2,6 +2,7 @@
 // A client's connection: waits for a head, hands it to an exchange, and goes on with the next.
 #pragma once
 
+#include "http/h1_write.h"
 #include "inbox.h"
 #include "worker.h"
 
@@ -39,6 +40,16 @@ void lt_client_new(struct lt_worker *w, int fd, struct lt_ip peer, bool proxy_he
 
 // A stream of an HTTP/2 connection, as a client of its own. NULL: no memory.
 struct lt_client *lt_client_new_virtual(struct lt_worker *w, struct lt_virtual *v, const struct lt_client *connection);
+
+// A stream of an HTTP/2 connection? NULL is none.
+static inline bool lt_client_is_h2(const struct lt_client *c) {
+    return c && c->stream.virtual;
+}
+
+// An answer's head in the client's version: into `out`, which goes to the stream before the body, or kept by the stream itself, which
+// leaves `out` as it is. False: no memory.
+bool lt_client_head(struct lt_client *c, struct lt_buf *out, const struct lt_h1_head *head, const struct lt_h1_out *how)
+    __attribute__((warn_unused_result));
 
 // The HTTP/2 connection is over: at once, or (`politely`) when the peer has read what it was sent.
 void lt_client_end(struct lt_client *c, bool politely);

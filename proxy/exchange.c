@@ -105,7 +105,7 @@ static void head_done(struct lt_exchange *x) {
     }
     bool unknown = x->request_framing.kind == LT_BODY_NONE && !x->request_framing.upgrade &&
                    !lt_headers_get(&x->request.headers, LT_HDR_CONTENT_LENGTH);
-    if (c->stream.virtual && unknown && lt_h2_has_body(c))
+    if (lt_client_is_h2(c) && unknown && lt_h2_has_body(c))
         x->request_framing.kind = LT_BODY_CLOSE; // it ends with the stream
     x->keep = x->request_framing.keep_alive;
     lt_body_init(&x->request_body, &x->request_framing, &x->arena);

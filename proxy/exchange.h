@@ -146,7 +146,6 @@ void lt_exchange_hooks_done(struct lt_exchange *x, enum lt_hook_kind kind);
 void lt_exchange_set_state(struct lt_exchange *x, enum lt_exchange_state next);
 // Ends it: upstream released (`upstream_keep`), on_end hooks if a module must finish, then done. Safe to call twice.
 void lt_exchange_finish(struct lt_exchange *x);
-// Both directions of the body (relay.c).
 // What a head may have: a reload cannot make the worker's blocks larger.
 size_t lt_exchange_head_limit(struct lt_exchange *x);
 
@@ -156,6 +155,7 @@ void lt_exchange_fail(struct lt_exchange *x, int status, const char *reason);
 // Gives the upstream connection back; the answer's head stays.
 void lt_exchange_give_upstream(struct lt_exchange *x, bool keep);
 
+// Both directions of the body (relay.c).
 void lt_relay_request(struct lt_exchange *x);
 // Reads what the client (the upstream) has sent: into its inbox, or, the middle of a large body, straight to the other side. As
 // lt_inbox_read(); lt_relay_request() (lt_relay_response()) is then due in both cases.

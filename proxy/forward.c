@@ -28,7 +28,7 @@ void lt_forward_identify(struct lt_exchange *x) {
     struct lt_header *proto = x->trusted ? lt_headers_get(h, LT_HDR_X_FORWARDED_PROTO) : NULL;
     // A trusted peer may speak TLS with us and plain with its client: its word counts, since cookies are its client's.
     const struct lt_client *c = x->client;
-    const struct lt_stream *socket = !c ? NULL : c->stream.virtual ? &lt_h2_connection(c)->stream : &c->stream;
+    const struct lt_stream *socket = !c ? NULL : lt_client_is_h2(c) ? &lt_h2_connection(c)->stream : &c->stream;
     bool secure = socket && socket->secure;
     x->https = proto ? lt_span_eq_nocase(proto->value, LT_S("https")) : secure;
     if (secure) // now: the client may be gone when the request goes on
@@ -105,8 +105,7 @@ bool lt_forward_request(struct lt_exchange *x) {
         ok = ok && set(h, LT_HDR_X_FORWARDED_HOST, x->request.host.n ? x->request.host : LT_S(""));
     struct lt_span element = forwarded_element(x, peer, proto);
     ok = ok && element.p && append(x, h, LT_HDR_FORWARDED, element, x->trusted);
-    bool is_h2 = x->client && x->client->stream.virtual;
-    ok = ok && append(x, h, LT_HDR_VIA, is_h2 ? LT_S("2.0 lethe") : LT_S("1.1 lethe"), true);
+    ok = ok && append(x, h, LT_HDR_VIA, lt_client_is_h2(x->client) ? LT_S("2.0 lethe") : LT_S("1.1 lethe"), true);
     ok = ok && set(h, LT_HDR_X_REQUEST_ID, x->id) && set_subject(x);
     if (x->request_framing.expect_continue)
         ok = ok && lt_headers_add_id(h, LT_HDR_EXPECT, LT_S("100-continue"));

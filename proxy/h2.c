@@ -2,10 +2,11 @@
 #include "h2_session.h"
 
 #include "base/clock.h"
+#include "exchange.h"
 
 #include <stdlib.h>
 
-enum { READ_SIZE = 16 << 10, BATCH = 64 << 10, PENDING_MAX = 64 << 10, NOTICE_MS = 500 };
+enum { READ_SIZE = 16 << 10, BATCH = 48 << 10, PENDING_MAX = 64 << 10, NOTICE_MS = 500 };
 // What a frame that asks for nothing may cost: 1,000 at once, 200 a second from then on. A browser sends a handful.
 enum { CREDIT_MAX = 1000, CREDIT_PER_S = 200 };
 
@@ -19,27 +20,28 @@ static struct lt_loop *loop(const struct lt_h2 *h) {
 
 static void set_timer(struct lt_h2 *h) {
     const struct lt_timeouts_conf *t = conf(h)->timeouts;
-    int64_t ms = h->heads                     ? t->head
-                 : h->noticed && !h->draining ? NOTICE_MS
-                 : h->n_streams == 0          ? t->idle
-                                              : t->upstream;
+    int64_t ms = h->in_head                  ? t->head
+                 : h->state == LT_H2_NOTICED ? NOTICE_MS
+                 : h->n_streams == 0         ? t->idle
+                                             : t->upstream;
     lt_timer_set(loop(h), &h->client->timer, ms);
 }
 
 // False: it has used up what it may.
 static bool charge(struct lt_h2 *h) {
     int64_t now = lt_clock_mono();
-    h->credit += (now - h->credited_at) * CREDIT_PER_S / 1000;
+    h->credit += (now - h->credited_at) * CREDIT_PER_S;
     h->credited_at = now;
-    if (h->credit > CREDIT_MAX)
-        h->credit = CREDIT_MAX;
-    return h->credit-- > 0;
+    if (h->credit > CREDIT_MAX * 1000)
+        h->credit = CREDIT_MAX * 1000;
+    h->credit -= 1000;
+    return h->credit >= 0;
 }
 
 static int too_much(struct lt_h2 *h) {
     lt_worker_count(h->client->worker, LT_M_REJECTS + LT_REJECT_FLOOD, 1);
     nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
-    h->failed = true;
+    h->state = LT_H2_FAILED;
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -60,7 +62,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct lt_h2_stream *s;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
-    h->heads = 1;
+    h->in_head = true;
     set_timer(h);
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         s = stream_of(session, id);
@@ -95,7 +97,7 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 
 static int on_headers(struct lt_h2 *h, nghttp2_session *session, const nghttp2_frame *frame) {
     struct lt_h2_stream *s = stream_of(session, frame->hd.stream_id);
-    h->heads = 0;
+    h->in_head = false;
     set_timer(h);
     if (!s || s->closed)
         return 0;
@@ -147,17 +149,20 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-// A stream that we end because of an error of its sender's costs us, too. And where the answer is whole while the request still comes, the rest of that
-// is not wanted (RFC 9113 section 8.1).
+// A stream that we end because of an error of its sender's costs us, too. And where the answer is whole while the request still comes,
+// the rest of that is not wanted (RFC 9113 section 8.1).
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     struct lt_h2 *h = user;
-    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR && !charge(h))
-        h->failed = true;
+    struct lt_h2_stream *s = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        if (!(s && s->given_up) && h->state != LT_H2_FAILED && !charge(h))
+            too_much(h);
+        return 0;
+    }
     bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
                 frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    struct lt_h2_stream *s = ends ? stream_of(session, frame->hd.stream_id) : NULL;
-    if (s && s->finished && !s->client && !s->ended)
-        return reset(session, s->id, NGHTTP2_NO_ERROR);
+    if (ends && s && s->finished && !s->client && !s->ended)
+        lt_h2_reset(s, NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -205,26 +210,26 @@ static bool open_session(struct lt_h2 *h) {
 static void on_flush(struct lt_task *t) {
     struct lt_h2 *h = LT_ENTRY(t, struct lt_h2, flush);
     struct lt_stream *to = &h->client->stream;
-    struct lt_buf batch;
+    struct lt_buf *batch = &h->client->worker->scratch;
     enum lt_err e = LT_OK;
-    lt_buf_init(&batch, BATCH + (32 << 10));
     const uint8_t *frame;
+    lt_buf_consume(batch, batch->len);
     ssize_t n = 0;
     while (e == LT_OK && lt_stream_pending(to) < PENDING_MAX) {
-        while (batch.len < BATCH && (n = nghttp2_session_mem_send(h->session, &frame)) > 0)
-            if (!lt_buf_append(&batch, lt_span((const char *)frame, (size_t)n))) {
+        while (batch->len < BATCH && (n = nghttp2_session_mem_send(h->session, &frame)) > 0)
+            if (!lt_buf_append(batch, lt_span((const char *)frame, (size_t)n))) {
                 e = LT_ERR_MEMORY;
                 break;
             }
-        if (batch.len == 0)
+        if (batch->len == 0)
             break;
-        struct lt_span text = lt_buf_span(&batch);
+        struct lt_span text = lt_buf_span(batch);
         e = e == LT_OK ? lt_stream_write(to, &text, 1) : e;
-        lt_buf_consume(&batch, text.n);
+        lt_buf_consume(batch, text.n);
     }
-    lt_buf_fini(&batch);
-    bool over = h->failed || (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session)) ||
-                (h->draining && h->n_streams == 0 && !nghttp2_session_want_write(h->session));
+    bool quiet = !nghttp2_session_want_write(h->session);
+    bool over = h->state == LT_H2_FAILED || (quiet && !nghttp2_session_want_read(h->session)) ||
+                (quiet && h->state == LT_H2_LEAVING && h->n_streams == 0);
     if (e != LT_OK || n < 0 || (over && lt_stream_pending(to) == 0))
         lt_client_end(h->client, e == LT_OK);
 }
@@ -237,19 +242,18 @@ void lt_h2_drained(struct lt_h2 *h) {
     lt_h2_flush_soon(h);
 }
 
-// Bytes of the connection. False: it has come to its end.
-static bool take(struct lt_h2 *h, struct lt_span data) {
+// Bytes of the connection.
+static void take(struct lt_h2 *h, struct lt_span data) {
     ssize_t n = nghttp2_session_mem_recv(h->session, (const uint8_t *)data.p, data.n);
     lt_h2_flush_soon(h); // a GOAWAY, when it failed
     if (n < 0)
-        h->failed = true;
-    return n >= 0;
+        h->state = LT_H2_FAILED;
 }
 
 void lt_h2_readable(struct lt_h2 *h) {
     char data[READ_SIZE];
     size_t got;
-    if (h->failed) {
+    if (h->state == LT_H2_FAILED) {
         lt_stream_want_read(&h->client->stream, false);
         return;
     }
@@ -265,7 +269,7 @@ struct lt_h2 *lt_h2_new(struct lt_client *c) {
     if (!h)
         return NULL;
     h->client = c;
-    h->credit = CREDIT_MAX;
+    h->credit = CREDIT_MAX * 1000;
     h->credited_at = lt_clock_mono();
     lt_list_init(&h->streams);
     lt_task_init(&h->flush, on_flush);
@@ -275,8 +279,7 @@ struct lt_h2 *lt_h2_new(struct lt_client *c) {
         return NULL;
     }
     set_timer(h);
-    struct lt_span data = lt_inbox_span(&c->in);
-    take(h, data);
+    take(h, lt_inbox_span(&c->in));
     lt_inbox_fini(&c->in);
     if (c->worker->draining)
         lt_h2_drain(h);
@@ -306,7 +309,7 @@ void lt_h2_forget(struct lt_h2 *h) {
 
 // RFC 9113 section 6.8: first word of it, with all streams that are on their way still welcome; then the last of them is named.
 static void say_goodbye(struct lt_h2 *h) {
-    h->draining = true;
+    h->state = LT_H2_LEAVING;
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
                           NGHTTP2_NO_ERROR, NULL, 0);
     lt_h2_flush_soon(h);
@@ -314,13 +317,13 @@ static void say_goodbye(struct lt_h2 *h) {
 
 // Nothing has happened for as long as one waits: for the rest of a head, for a request, or for the client to take what it is sent.
 void lt_h2_timeout(struct lt_h2 *h) {
-    if (h->noticed && !h->draining) {
+    if (h->state == LT_H2_NOTICED) {
         say_goodbye(h);
         set_timer(h);
         return;
     }
     struct lt_stream *s = &h->client->stream;
-    bool busy = h->n_streams && !h->heads;
+    bool busy = h->n_streams && !h->in_head;
     if (busy && (lt_stream_pending(s) == 0 || lt_stream_still_takes(s))) {
         set_timer(h); // the streams have limits of their own
         return;
@@ -329,20 +332,45 @@ void lt_h2_timeout(struct lt_h2 *h) {
         lt_client_end(h->client, false);
         return;
     }
-    nghttp2_session_terminate_session(h->session, h->heads ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_NO_ERROR);
-    h->failed = true;
+    nghttp2_session_terminate_session(h->session, h->in_head ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_NO_ERROR);
+    h->state = LT_H2_FAILED;
     lt_h2_flush_soon(h);
 }
 
-void lt_h2_drain(struct lt_h2 *h) {
-    if (h->draining)
-        return;
-    if (h->noticed) {
-        say_goodbye(h);
-        return;
+static void each_client(struct lt_h2 *h, void (*act)(struct lt_client *c)) {
+    for (struct lt_list *n = h->streams.next, *next; n != &h->streams; n = next) {
+        next = n->next;
+        struct lt_client *c = LT_ENTRY(n, struct lt_h2_stream, node)->client;
+        if (c)
+            act(c);
     }
-    h->noticed = true;
-    nghttp2_submit_shutdown_notice(h->session);
-    lt_h2_flush_soon(h);
-    lt_timer_set(loop(h), &h->client->timer, NOTICE_MS);
+}
+
+static void tell_tunnel(struct lt_client *c) {
+    if (c->state == LT_CLIENT_TUNNEL)
+        lt_tunnel_drain(c->x);
+}
+
+void lt_h2_drain(struct lt_h2 *h) {
+    if (h->client->worker->closing)
+        each_client(h, tell_tunnel);
+    if (h->state == LT_H2_OPEN) {
+        h->state = LT_H2_NOTICED;
+        nghttp2_submit_shutdown_notice(h->session);
+        lt_h2_flush_soon(h);
+        lt_timer_set(loop(h), &h->client->timer, NOTICE_MS);
+    } else if (h->state == LT_H2_NOTICED) {
+        say_goodbye(h);
+    }
+}
+
+void lt_h2_cut(struct lt_h2 *h) {
+    each_client(h, lt_client_cut);
+    for (struct lt_list *n = h->streams.next; n != &h->streams; n = n->next) {
+        struct lt_h2_stream *s = LT_ENTRY(n, struct lt_h2_stream, node);
+        if (!s->client && !s->closed) // an answer that is not taken
+            lt_h2_reset(s, NGHTTP2_CANCEL);
+    }
+    if (h->state < LT_H2_LEAVING)
+        say_goodbye(h);
 }

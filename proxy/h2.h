@@ -29,12 +29,15 @@ void lt_h2_free(struct lt_h2 *h);
 void lt_h2_readable(struct lt_h2 *h);
 void lt_h2_drained(struct lt_h2 *h);
 void lt_h2_timeout(struct lt_h2 *h);
-// No new streams; those under way go on, and the connection ends with the last of them.
+// As lt_client_drain(): no new streams; those under way go on, WebSockets are told, and the connection ends with the last of them.
 void lt_h2_drain(struct lt_h2 *h);
+// As lt_client_cut(): what runs on its streams ends now.
+void lt_h2_cut(struct lt_h2 *h);
 
 // --- for an exchange whose client is a stream (c->stream.virtual) ---
 
-// The answer's head, sent when the stream is not corked; a second call replaces what has not been sent. False: no memory.
+// The answer's head, sent when the stream is not corked; a second call replaces what has not been sent. False: no memory, or
+// !lt_h2_takes().
 bool lt_h2_head(struct lt_client *c, const struct lt_h1_head *head, const struct lt_h1_out *how)
     __attribute__((warn_unused_result));
 // An interim answer (1xx but 101), sent at once.
@@ -49,5 +52,5 @@ const struct lt_client *lt_h2_connection(const struct lt_client *c);
 bool lt_h2_has_body(const struct lt_client *c);
 // Hands the request's trailers to `b`. False: malformed, or no memory.
 bool lt_h2_request_trailers(struct lt_client *c, struct lt_body *b) __attribute__((warn_unused_result));
-// Was it an extended CONNECT (RFC 8441)? The request is then a GET that asks for an upgrade.
-bool lt_h2_is_connect(const struct lt_client *c);
+// May the stream be answered so? Behind an extended CONNECT (RFC 8441) a success means that the WebSocket stands.
+bool lt_h2_takes(const struct lt_client *c, const struct lt_h1_head *head);

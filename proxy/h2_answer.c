@@ -50,14 +50,18 @@ static bool accepts(const struct lt_h2_stream *s, const struct lt_h1_head *head)
            lt_span_eq(f->value, lt_span((const char *)want, (size_t)EVP_EncodeBlock(want, digest, (int)n)));
 }
 
+bool lt_h2_takes(const struct lt_client *c, const struct lt_h1_head *head) {
+    const struct lt_h2_stream *s = lt_h2_stream_of(c);
+    return !s->pseudos[LT_H2_PROTOCOL].set || (head->status == 101 ? accepts(s, head) : head->status >= 300);
+}
+
 bool lt_h2_head(struct lt_client *c, const struct lt_h1_head *head, const struct lt_h1_out *how) {
     struct lt_h2_stream *s = lt_h2_stream_of(c);
     bool tunnel = head->status == 101;
-    int status = tunnel ? 200 : head->status;
-    if (lt_h2_is_connect(c) && (tunnel ? !accepts(s, head) : status < 300))
-        return false; // "200" would mean that the tunnel stands
+    if (!lt_h2_takes(c, head))
+        return false;
     lt_h2_fields_free(&s->head);
-    s->head = pack(status, &head->headers, how);
+    s->head = pack(tunnel ? 200 : head->status, &head->headers, how);
     s->head_is_all =
         !tunnel && (how->kind == LT_BODY_NONE || how->head_length || (how->kind == LT_BODY_LENGTH && how->length == 0));
     lt_h2_tell_soon(s);
@@ -131,6 +135,4 @@ void lt_h2_submit_head(struct lt_h2_stream *s) {
     nghttp2_submit_response(s->h2->session, s->id, s->head->nv, s->head->n, all ? NULL : &provider);
     s->submitted = true;
     lt_h2_fields_free(&s->head);
-    if (all && s->finished)
-        s->trailers_due = false;
 }

@@ -11,7 +11,14 @@ enum {
     LT_H2_STREAMS = 100,
     LT_H2_STREAM_WINDOW = 65535,
     LT_H2_CONNECTION_WINDOW = 1 << 20,
-    LT_H2_OUT_MAX = 256 << 10, // of one stream; who writes stops long before
+};
+
+// In the order in which it comes to its end (RFC 9113 section 6.8).
+enum lt_h2_state {
+    LT_H2_OPEN,
+    LT_H2_NOTICED, // told that it will end; all that is on its way is still welcome
+    LT_H2_LEAVING, // the last stream is named; ends with it
+    LT_H2_FAILED,  // no more is read
 };
 
 struct lt_h2 {
@@ -19,11 +26,10 @@ struct lt_h2 {
     nghttp2_session *session;
     struct lt_list streams;
     unsigned n_streams; // known to nghttp2 or to an exchange
-    unsigned heads;     // header blocks under way: at most one
+    bool in_head;       // a header block is under way
     struct lt_task flush;
-    bool in_session; // a callback of nghttp2 may be running
-    bool failed, noticed, draining;
-    // Frames that cost us more than their sender: a bucket that fills with time.
+    enum lt_h2_state state;
+    // Frames that cost us more than their sender: a bucket that fills with time. In thousandths of a frame.
     int64_t credit, credited_at;
 };
 
@@ -45,7 +51,8 @@ struct lt_h2_stream {
     } pseudos[LT_H2_PSEUDOS];
     struct lt_buf pseudo, cookies;
     bool empty; // content-length: 0, so the request begins when its end has come: a body would be malformed
-    bool too_large, has_host, in_trailers, begun;
+    bool too_large, in_trailers, begun;
+    bool has_host; // one that says what :authority says
     bool ended;    // END_STREAM came
     bool has_body; // it did not come with the head
     char key[25];  // Sec-WebSocket-Key
@@ -59,6 +66,7 @@ struct lt_h2_stream {
     uint32_t moved_seen;
     struct lt_timer timer; // of an answer that is not taken
     bool closed;           // nghttp2 has closed it
+    bool given_up;         // by us, and not for an error of its sender's
     bool wants_drained;
     struct lt_task tell;
 };
@@ -90,6 +98,8 @@ void lt_h2_submit_head(struct lt_h2_stream *s);
 
 // Something is to be sent: at the end of the turn.
 void lt_h2_flush_soon(struct lt_h2 *h);
+// RST_STREAM.
+void lt_h2_reset(struct lt_h2_stream *s, uint32_t code);
 // A stream is gone.
 void lt_h2_forget(struct lt_h2 *h);
 

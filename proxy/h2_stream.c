@@ -74,9 +74,15 @@ bool lt_h2_stream_field(struct lt_h2_stream *s, struct lt_span name, struct lt_s
         return add_pseudo(s, name, value);
     if (!lt_field_value_ok(value) || !lt_token_ok(name))
         return false;
-    if (lt_span_eq(name, LT_S("host")))
+    // ":authority" and "host" say the same, or the request is malformed (RFC 9113 section 8.3.1): the second one is left out, or stands
+    // beside the first, where the parser refuses it.
+    if (lt_span_eq(name, LT_S("host")) && !s->has_host && has(s, LT_H2_AUTHORITY) &&
+        lt_span_eq_nocase(lt_span_trim(value), value_of(s, LT_H2_AUTHORITY))) {
         s->has_host = true;
-    if (lt_span_eq(name, LT_S("content-length")) && lt_span_eq(value, LT_S("0")))
+        return true;
+    }
+    unsigned long long length;
+    if (lt_span_eq(name, LT_S("content-length")) && lt_span_to_u64(value, 0, &length))
         s->empty = true;
     bool ok = lt_span_eq(name, LT_S("cookie")) ? add_cookie(s, value) : add_line(&s->fields, name, value);
     if (!ok)
@@ -111,33 +117,10 @@ static bool write_head(struct lt_h2_stream *s) {
     return ok && lt_buf_append(in, LT_S("\r\n"));
 }
 
-// ":authority" and "host" say the same, or the request is malformed (RFC 9113 section 8.3.1): the second one is left out, or stands
-// beside the first, where the parser refuses it.
-static void join_hosts(struct lt_h2_stream *s) {
-    struct lt_span rest = lt_buf_span(&s->fields), kept = rest;
-    if (!rest.p || !s->has_host || !has(s, LT_H2_AUTHORITY))
-        return;
-    size_t end = lt_span_find(rest, '\n') + 1, at = 0;
-    while (at < rest.n) {
-        struct lt_span line = lt_span(rest.p + at, end - at), prefix = LT_S("host: ");
-        bool same = lt_span_starts(line, prefix) &&
-                    lt_span_eq_nocase(lt_span_trim(lt_span(line.p + prefix.n, line.n - prefix.n - 2)),
-                                      value_of(s, LT_H2_AUTHORITY));
-        if (same) {
-            size_t behind = kept.n - end;
-            memmove((char *)(uintptr_t)(kept.p + at), kept.p + end, behind);
-            s->fields.len -= line.n;
-            return;
-        }
-        at = end;
-        end = at + lt_span_find(lt_span(rest.p + at, rest.n - at), '\n') + 1;
-    }
-}
-
 static bool refuse(struct lt_h2_stream *s, const char *status, unsigned reason) {
     const nghttp2_nv nv = {(uint8_t *)(uintptr_t) ":status", (uint8_t *)(uintptr_t)status, 7, 3, 0};
     lt_worker_count(lt_h2_worker(s), LT_M_REJECTS + reason, 1);
-    s->begun = true;
+    s->begun = s->finished = true;
     return nghttp2_submit_response(s->h2->session, s->id, &nv, 1, NULL) == 0;
 }
 
@@ -151,7 +134,6 @@ bool lt_h2_stream_begin(struct lt_h2_stream *s) {
         return true;
     }
     lt_timer_clear(&lt_h2_worker(s)->loop, &s->timer);
-    join_hosts(s);
     if (!has(s, LT_H2_METHOD) || !write_head(s))
         return false;
     s->begun = true;
@@ -184,10 +166,6 @@ const struct lt_client *lt_h2_connection(const struct lt_client *c) {
 
 bool lt_h2_has_body(const struct lt_client *c) {
     return lt_h2_stream_of(c)->has_body;
-}
-
-bool lt_h2_is_connect(const struct lt_client *c) {
-    return has(lt_h2_stream_of(c), LT_H2_PROTOCOL);
 }
 
 bool lt_h2_request_trailers(struct lt_client *c, struct lt_body *b) {
@@ -257,15 +235,23 @@ void lt_h2_stream_free(struct lt_h2_stream *s) {
     lt_h2_forget(h);
 }
 
-// The client is done with the stream. Without lt_h2_finish() before, its answer is not whole.
+void lt_h2_reset(struct lt_h2_stream *s, uint32_t code) {
+    s->given_up = true;
+    nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
+    lt_h2_flush_soon(s->h2);
+}
+
+// The client is done with the stream. Without lt_h2_finish() before, its answer is not whole. Of an answer that has been sent to its
+// end, the rest of the request is not wanted.
 static void closed(struct lt_stream *v) {
     struct lt_h2_stream *s = LT_ENTRY(v->virtual, struct lt_h2_stream, virtual);
     s->client = NULL;
     if (s->closed) {
         lt_h2_stream_free(s);
     } else if (!s->finished) {
-        nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
-        lt_h2_flush_soon(s->h2);
+        lt_h2_reset(s, NGHTTP2_INTERNAL_ERROR);
+    } else if (nghttp2_session_get_stream_local_close(s->h2->session, s->id) == 1) {
+        lt_h2_reset(s, NGHTTP2_NO_ERROR);
     }
 }
 
@@ -325,8 +311,7 @@ static void on_timer(struct lt_timer *t) {
         lt_timer_set(&lt_h2_worker(s)->loop, t, lt_h2_conf(s)->timeouts->upstream);
         return;
     }
-    nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
-    lt_h2_flush_soon(s->h2);
+    lt_h2_reset(s, NGHTTP2_CANCEL);
 }
 
 struct lt_h2_stream *lt_h2_stream_new(struct lt_h2 *h, int32_t id) {

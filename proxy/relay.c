@@ -30,10 +30,6 @@ static bool gather_body(struct lt_gather *g, struct lt_stream *s, struct lt_span
     return g->chunks < 2 || lt_gather_send(g, s);
 }
 
-static bool is_h2(const struct lt_client *c) {
-    return c && c->stream.virtual;
-}
-
 // How the body is framed to the application. Of a body that ends with its HTTP/2 stream nobody knows the length.
 static enum lt_body_kind request_out(const struct lt_exchange *x) {
     return x->request_framing.kind == LT_BODY_CLOSE ? LT_BODY_CHUNKED : x->request_framing.kind;
@@ -188,7 +184,7 @@ static void decide_framing(struct lt_exchange *x, struct lt_h1_out *how) {
     bool modern = x->request.minor >= 1;
     *how = (struct lt_h1_out){.kind = f->kind, .length = f->length};
     if (f->kind == LT_BODY_CHUNKED || f->kind == LT_BODY_CLOSE)
-        how->kind = modern && !is_h2(x->client) ? LT_BODY_CHUNKED : LT_BODY_CLOSE;
+        how->kind = modern && !lt_client_is_h2(x->client) ? LT_BODY_CHUNKED : LT_BODY_CLOSE;
     if (f->kind == LT_BODY_NONE && x->response.status >= 200 && x->response.status != 204) {
         // What a GET would have brought (HEAD, 304), or an answer whose length is 0.
         struct lt_header *length = lt_headers_get(&x->response.headers, LT_HDR_CONTENT_LENGTH);
@@ -223,10 +219,8 @@ bool lt_relay_release_head(struct lt_exchange *x) {
         return true;
     if (x->hold)
         lt_stream_cork(&x->client->stream);
-    if (is_h2(x->client))
-        return lt_h2_head(x->client, &x->response, &how);
     // It waits in scratch for the first piece of the body: lt_relay_response() follows at once.
-    return lt_h1_write_response(&x->worker->scratch, &x->response, &how);
+    return lt_client_head(x->client, &x->worker->scratch, &x->response, &how);
 }
 
 static bool to_client(struct lt_exchange *x, struct lt_gather *g, struct lt_span data) {
@@ -251,7 +245,7 @@ static enum lt_body_status pump_response(struct lt_exchange *x, struct lt_gather
         ok = to_client(x, g, data);
     if (ok && status == LT_BODY_MORE && x->upstream_ended && x->response_framing.kind == LT_BODY_CLOSE)
         status = LT_BODY_END;
-    if (ok && status == LT_BODY_END && is_h2(x->client))
+    if (ok && status == LT_BODY_END && lt_client_is_h2(x->client))
         ok = lt_h2_trailers(x->client, &x->response_body.trailers);
     if (ok && status == LT_BODY_END && x->out == LT_BODY_CHUNKED && !x->hold && x->client)
         ok = gather_last_chunk(x, g, &x->client->stream, &x->response_body.trailers);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers of lethe's own: errors and what modules reply.
 #include "exchange.h"
-#include "h2.h"
 
 #include <stdio.h>
 
@@ -33,7 +32,7 @@ bool lt_reply_open(struct lt_exchange *x, const char *type, enum lt_body_kind ki
     if (!lt_body_done(&x->request_body) || kind == LT_BODY_CLOSE)
         x->keep = false;
     struct lt_h1_out how = {.kind = kind, .close = !x->keep, .head_length = x->request.method == LT_METHOD_HEAD};
-    bool ok = describe(&head, table, 200, NULL, type, x->reply_extra) && lt_h1_write_response(out, &head, &how);
+    bool ok = describe(&head, table, 200, NULL, type, x->reply_extra) && lt_client_head(x->client, out, &head, &how);
     struct lt_span text = lt_buf_span(out);
     ok = ok && lt_stream_write(&x->client->stream, &text, 1) == LT_OK;
     lt_buf_consume(out, text.n);
@@ -70,12 +69,8 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
                             .head_length = x->request.method == LT_METHOD_HEAD,
                             .close = !x->keep,
                             .keep_alive = x->keep && x->request.minor == 0};
-    bool is_h2 = c && c->stream.virtual;
-    bool ok = !c || (describe(&head, table, status, reason, type, x->reply_extra) &&
-                     (is_h2 ? lt_h2_head(c, &head, &how) : lt_h1_write_response(out, &head, &how)));
-    if (is_h2 && ok && x->request.method != LT_METHOD_HEAD) {
-        ok = lt_stream_write(&c->stream, &body, 1) == LT_OK;
-    } else if (c && ok && !is_h2) {
+    bool ok = !c || (describe(&head, table, status, reason, type, x->reply_extra) && lt_client_head(c, out, &head, &how));
+    if (c && ok) {
         struct lt_span pieces[] = {lt_buf_span(out), body};
         ok = lt_stream_write(&c->stream, pieces, x->request.method == LT_METHOD_HEAD ? 1 : 2) == LT_OK;
     }

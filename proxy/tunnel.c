@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // After 101: bytes both ways, each end closed on its own (RFC 9110 section 7.8).
 #include "exchange.h"
-#include "h2.h"
 
 #include "crypto/token.h"
 #include "http/websocket.h"
@@ -49,9 +48,7 @@ void lt_tunnel_begin(struct lt_exchange *x) {
     lt_exchange_set_state(x, LT_X_TUNNEL);
     x->head_released = x->answered = true;
     x->keep = false;
-    bool is_h2 = x->client && x->client->stream.virtual;
-    if (!x->client || !lt_forward_response(x) ||
-        !(is_h2 ? lt_h2_head(x->client, &x->response, &how) : lt_h1_write_response(out, &x->response, &how))) {
+    if (!x->client || !lt_forward_response(x) || !lt_client_head(x->client, out, &x->response, &how)) {
         lt_exchange_client_gone(x);
         return;
     }
