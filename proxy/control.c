@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control.h"
 
-#include "base/buf.h"
-#include "net/address.h"
+#include "admin_client.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 // An upgrade starts a process, and gives it PATIENCE in process.c.
-enum { CONTROL_SECONDS = 90 };
+enum { CONTROL_MS = 90000 };
 
 const char *const lt_ask_names[LT_ASKS + 1] = {"reload", "drain", "quit", "upgrade", NULL};
 
@@ -94,54 +91,17 @@ void lt_control_settle(bool ok, const char *text) {
 
 // --- the command ---
 
-static int fail(enum lt_ask what, struct lt_span address, const char *why) {
-    fprintf(stderr, "lethe: %s: %.*s: %s; write \"--admin host:port\" of a running lethe that has the option \"admin\"\n",
-            lt_ask_names[what], (int)address.n, address.p, why);
-    return 2;
-}
-
-static bool fetch(enum lt_ask what, const struct lt_address *a, struct lt_buf *answer) {
-    struct timeval limit = {.tv_sec = CONTROL_SECONDS};
-    int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char ask[96];
-    int size =
-        snprintf(ask, sizeof ask, "POST /%s HTTP/1.0\r\nHost: lethe\r\nContent-Length: 0\r\n\r\n", lt_ask_names[what]);
-    if (fd < 0)
-        return false;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    bool ok = connect(fd, &a->u.sa, a->size) == 0 && send(fd, ask, (size_t)size, MSG_NOSIGNAL) == size;
-    while (ok) {
-        char *room = lt_buf_reserve(answer, LT_CONTROL_TEXT);
-        ssize_t n = room ? recv(fd, room, LT_CONTROL_TEXT, 0) : -1;
-        ok = n >= 0;
-        if (n <= 0)
-            break;
-        lt_buf_grew(answer, (size_t)n);
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    return ok;
-}
-
-static int print(enum lt_ask what, struct lt_span address, struct lt_span answer) {
-    const char *body = answer.p ? memmem(answer.p, answer.n, "\r\n\r\n", 4) : NULL;
-    if (!body || !lt_span_starts(answer, LT_S("HTTP/1.1 ")))
-        return fail(what, address, "the answer is not lethe's");
-    bool ok = lt_span_starts(answer, LT_S("HTTP/1.1 200"));
-    size_t head = (size_t)(body - answer.p) + 4;
-    fwrite(answer.p + head, 1, answer.n - head, ok ? stdout : stderr);
-    return ok ? 0 : 1;
-}
-
 int lt_control_command(enum lt_ask what, struct lt_span address) {
-    struct lt_address a;
-    struct lt_buf answer;
-    if (!lt_address_parse(address, &a))
-        return fail(what, address, address.n ? "no address of this machine" : "the option \"admin\" is empty");
-    lt_buf_init(&answer, 1 << 20);
-    int code =
-        fetch(what, &a, &answer) ? print(what, address, lt_buf_span(&answer)) : fail(what, address, strerror(errno));
-    lt_buf_fini(&answer);
-    return code;
+    struct lt_buf buf;
+    struct lt_admin_answer answer;
+    char request[32];
+    snprintf(request, sizeof request, "POST /%s", lt_ask_names[what]);
+    lt_buf_init(&buf, 4 * LT_CONTROL_TEXT);
+    const char *why = lt_admin_ask(address, request, CONTROL_MS, &buf, &answer);
+    if (why)
+        lt_admin_no_answer(lt_ask_names[what], address, why);
+    else
+        fwrite(answer.body.p, 1, answer.body.n, answer.status == 200 ? stdout : stderr);
+    lt_buf_fini(&buf);
+    return why ? 2 : answer.status == 200 ? 0 : 1;
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "doctor.h"
 
-#include "net/address.h"
+#include "admin_client.h"
 #include "report.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/time.h>
-#include <unistd.h>
 
-enum { ASK_SECONDS = 5, REPORT_MAX = 1 << 20 };
+enum { ASK_MS = 5000, REPORT_MAX = 1 << 20 };
 
 // --- the report ---
 
@@ -58,63 +55,22 @@ bool lt_doctor_report(struct lt_buf *out, unsigned *findings) {
 
 // --- the command ---
 
-static int fail(struct lt_span address, const char *why) {
-    fprintf(stderr,
-            "lethe: doctor: %.*s: %s; write \"--admin host:port\" of a running lethe that has the option \"admin\"\n",
-            (int)address.n, address.p, why);
-    return 2;
-}
-
-static int dial(const struct lt_address *a) {
-    struct timeval limit = {.tv_sec = ASK_SECONDS};
-    int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, &a->u.sa, a->size) == 0)
-        return fd;
-    int kept = errno;
-    close(fd);
-    errno = kept;
-    return -1;
-}
-
-// The whole answer. False: errno says why.
-static bool fetch(int fd, struct lt_buf *answer) {
-    static const char ask[] = "GET /doctor HTTP/1.0\r\nHost: doctor\r\n\r\n";
-    if (send(fd, ask, sizeof ask - 1, MSG_NOSIGNAL) != (ssize_t)sizeof ask - 1)
-        return false;
-    for (;;) {
-        char *room = lt_buf_reserve(answer, 4096);
-        ssize_t n = room ? recv(fd, room, 4096, 0) : -1;
-        if (n <= 0)
-            return n == 0;
-        lt_buf_grew(answer, (size_t)n);
-    }
-}
-
-static int print(struct lt_span address, struct lt_span answer) {
-    static const char ok[] = "HTTP/1.1 200", findings[] = "Lethe-Findings: 0\r\n";
-    const char *body = answer.p ? memmem(answer.p, answer.n, "\r\n\r\n", 4) : NULL;
-    if (!answer.p || !body || !lt_span_starts(answer, lt_span_cstr(ok)))
-        return fail(address, "the answer is not lethe's");
-    size_t head = (size_t)(body - answer.p) + 4;
-    fwrite(body + 4, 1, answer.n - head, stdout);
-    return memmem(answer.p, head, findings, sizeof findings - 1) ? 0 : 1;
+static int print(const struct lt_admin_answer *a) {
+    static const char none[] = "Lethe-Findings: 0\r\n";
+    fwrite(a->body.p, 1, a->body.n, stdout);
+    return memmem(a->head.p, a->head.n, none, sizeof none - 1) ? 0 : 1;
 }
 
 int lt_doctor_ask(struct lt_span address) {
-    struct lt_address a;
-    struct lt_buf answer;
-    if (!lt_address_parse(address, &a))
-        return fail(address, address.n ? "no address of this machine" : "the option \"admin\" is empty");
-    int fd = dial(&a);
-    if (fd < 0)
-        return fail(address, strerror(errno));
-    lt_buf_init(&answer, REPORT_MAX);
-    int code = fetch(fd, &answer) ? print(address, lt_buf_span(&answer)) : fail(address, strerror(errno));
-    lt_buf_fini(&answer);
-    close(fd);
+    struct lt_buf buf;
+    struct lt_admin_answer answer;
+    lt_buf_init(&buf, REPORT_MAX);
+    const char *why = lt_admin_ask(address, "GET /doctor", ASK_MS, &buf, &answer);
+    if (!why && answer.status != 200)
+        why = "the answer is not lethe's";
+    if (why)
+        lt_admin_no_answer("doctor", address, why);
+    int code = why ? 2 : print(&answer);
+    lt_buf_fini(&buf);
     return code;
 }
