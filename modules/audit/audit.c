@@ -32,7 +32,7 @@ struct audit_call {
         struct lt_span name; // in the arena
     } cookies[COOKIES_MAX];
     unsigned n_cookies;
-    char route[AUDIT_ROUTE];
+    char route[LT_ROUTE];
 };
 
 // --- what answers hold ---
@@ -45,13 +45,13 @@ static void found(enum audit_kind kind, const char *route, struct lt_span cookie
 
 static void look_at_id(struct lt_call *c, struct lt_span cookie, struct lt_span value) {
     const struct audit_worker *w = c->worker;
-    char example[AUDIT_EXAMPLE], route[AUDIT_ROUTE];
+    char example[AUDIT_EXAMPLE], route[LT_ROUTE];
     struct replica_name name = replica_name_of(cookie, value, w->routes);
     if (name.route.n == 0)
         return;
     snprintf(example, sizeof example, "%.*s=<id>%c%.*s", (int)cookie.n, cookie.p, name.separator, (int)name.route.n,
              name.route.p); // never the id
-    audit_route(lt_call_request(c)->path, route);
+    lt_route(lt_call_request(c)->path, route);
     found(AUDIT_REPLICA_ID, route, cookie, example);
 }
 
@@ -66,7 +66,7 @@ static void note_cookie(struct lt_call *c, unsigned field, const struct lt_set_c
     if (!name.p)
         return;
     if (st->n_cookies == 0)
-        audit_route(lt_call_request(c)->path, st->route);
+        lt_route(lt_call_request(c)->path, st->route);
     st->cookies[st->n_cookies].field = field;
     st->cookies[st->n_cookies++].name = name;
 }

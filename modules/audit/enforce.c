@@ -4,6 +4,7 @@
 
 #include "modules/audit/conf.h"
 #include "modules/audit/findings.h"
+#include "modules/health/paths.h"
 
 enum answer { ANSWER_503, ANSWER_UNREADY };
 
@@ -15,35 +16,9 @@ struct enforce_conf {
 };
 
 struct enforce_worker {
-    const struct lt_services *services;
-    const struct lt_option_list *probes; // health.paths
+    const struct lt_option_list *probes; // health.paths; NULL on the admin listener
     unsigned mask;                       // a bit for each kind
 };
-
-enum probe { PROBE_NONE, PROBE_READY, PROBE_OTHER };
-
-static bool ends_in(struct lt_span text, struct lt_span end) {
-    return text.n >= end.n && lt_span_eq(lt_span(text.p + text.n - end.n, end.n), end);
-}
-
-// An entry of health.paths: "/healthz=readyz", or "/x/readyz".
-static enum probe by_entry(struct lt_span entry, struct lt_span path) {
-    size_t equals = lt_span_find(entry, '=');
-    if (!lt_span_eq(lt_span(entry.p, equals), path))
-        return PROBE_NONE;
-    bool ready = equals < entry.n ? ends_in(entry, LT_S("=readyz")) : ends_in(entry, LT_S("/readyz"));
-    return ready ? PROBE_READY : PROBE_OTHER;
-}
-
-static enum probe probe_of(const struct enforce_worker *w, struct lt_span path) {
-    enum probe p = PROBE_NONE;
-    path.n = lt_span_find(path, '?');
-    if (w->services->role == LT_ROLE_ADMIN)
-        return lt_span_eq(path, LT_S("/readyz")) ? PROBE_READY : PROBE_OTHER;
-    for (unsigned i = 0; w->probes && p == PROBE_NONE && i < w->probes->n; i++)
-        p = by_entry(w->probes->v[i], path);
-    return p;
-}
 
 static enum lt_verdict unready(struct lt_call *c, unsigned kinds) {
     struct lt_span text = lt_arena_printf(lt_call_arena(c), "[failed] audit:");
@@ -60,10 +35,10 @@ static enum lt_verdict on_request(struct lt_call *c) {
     unsigned kinds = audit_seen() & w->mask;
     if (!kinds)
         return LT_NEXT;
-    enum probe probe = probe_of(w, lt_call_request(c)->path);
+    enum health_probe probe = health_probe_of(lt_call_request(c)->path, w->probes);
     if (conf->answer == ANSWER_UNREADY)
-        return probe == PROBE_READY ? unready(c, kinds) : LT_NEXT;
-    return probe == PROBE_NONE ? lt_call_fail(c, 503, "audit") : LT_NEXT;
+        return probe == HEALTH_READYZ ? unready(c, kinds) : LT_NEXT;
+    return probe == HEALTH_NO_PROBE && w->probes ? lt_call_fail(c, 503, "audit") : LT_NEXT;
 }
 
 static bool enabled(const void *conf) {
@@ -73,8 +48,11 @@ static bool enabled(const void *conf) {
 static bool worker_init(void *worker, const void *conf_, const struct lt_services *services) {
     struct enforce_worker *w = worker;
     const struct enforce_conf *conf = conf_;
-    w->services = services;
-    w->probes = audit_other(services->config, "health.paths", LT_OPT_LIST);
+    static const struct lt_option_list none;
+    if (services->role != LT_ROLE_ADMIN) {
+        w->probes = audit_other(services->config, "health.paths", LT_OPT_LIST);
+        w->probes = w->probes ? w->probes : &none;
+    }
     for (unsigned i = 0; i < conf->findings.n; i++)
         w->mask |= 1u << audit_kind_of(conf->findings.v[i]);
     return true;

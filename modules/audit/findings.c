@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 
-#include <ctype.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,14 +23,6 @@ enum audit_kind audit_kind_of(struct lt_span name) {
     while (k < AUDIT_KINDS && !lt_span_eq(name, lt_span_cstr(audit_kind_names[k])))
         k++;
     return (enum audit_kind)k;
-}
-
-void audit_route(struct lt_span path, char out[AUDIT_ROUTE]) {
-    size_t n = path.n > 0;
-    while (n < path.n && n < AUDIT_ROUTE - 1 && (isalnum((unsigned char)path.p[n]) || strchr("._~-", path.p[n])))
-        n++;
-    bool plain = n && path.p[0] == '/' && (n == path.n || strchr("/?;", path.p[n]));
-    snprintf(out, AUDIT_ROUTE, "%.*s", plain ? (int)n : 5, plain ? path.p : "other");
 }
 
 void audit_limit(unsigned rows) {

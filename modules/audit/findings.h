@@ -2,7 +2,7 @@
 // What was found in this process, by kind, route and place. Rare events of all workers, so one table under a lock.
 #pragma once
 
-#include "base/span.h"
+#include "base/route.h"
 
 #include <stdint.h>
 
@@ -15,14 +15,14 @@ enum audit_kind {
     AUDIT_KINDS
 };
 
-enum { AUDIT_ROWS = 256, AUDIT_ROUTE = 48, AUDIT_WHERE = 128, AUDIT_EXAMPLE = 256 };
+enum { AUDIT_ROWS = 256, AUDIT_WHERE = 128, AUDIT_EXAMPLE = 256 };
 
 // NULL-terminated: "disk", "sticky", "replica-id", "lost-session", "growth".
 extern const char *const audit_kind_names[AUDIT_KINDS + 1];
 
 struct audit_row {
     enum audit_kind kind;
-    char route[AUDIT_ROUTE];     // "/upload"; "?": not known
+    char route[LT_ROUTE];        // "/upload"; "?": not known
     char where[AUDIT_WHERE];     // a directory, a cookie's name
     char example[AUDIT_EXAMPLE]; // the latest
     uint64_t count;
@@ -30,9 +30,6 @@ struct audit_row {
 
 // AUDIT_KINDS: no such kind.
 enum audit_kind audit_kind_of(struct lt_span name);
-
-// The first part of a path as lethe_sessions_lost_total has it; "other" when it holds anything but plain characters.
-void audit_route(struct lt_span path, char out[AUDIT_ROUTE]);
 
 // At most so many rows are kept (up to AUDIT_ROWS). In the second half of the table new ones stand for all others of their kind.
 void audit_limit(unsigned rows);

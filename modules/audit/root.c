@@ -21,9 +21,9 @@ enum { CLOCK_BEHIND = 20 };
 // --- what was written ---
 
 // By the file's own time; a file that is gone again was written since there was nothing to read from the kernel.
-static void find_route(const struct root *r, const char *relative, char route[AUDIT_ROUTE]) {
+static void find_route(const struct root *r, const char *relative, char route[LT_ROUTE]) {
     struct stat st;
-    snprintf(route, AUDIT_ROUTE, "?");
+    snprintf(route, LT_ROUTE, "?");
     if (fstatat(r->fd, relative, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         under_way_route(r->by == ROOT_INOTIFY ? r->tree.drained : r->mount.drained, lt_clock_wall(), route);
     } else if (r->clock_is_ours) {
@@ -33,7 +33,7 @@ static void find_route(const struct root *r, const char *relative, char route[AU
 }
 
 static void report(struct root *r, const char *relative) {
-    char path[2 * PATH_MAX], route[AUDIT_ROUTE];
+    char path[2 * PATH_MAX], route[LT_ROUTE];
     if (!watcher_reports(r->watcher))
         return;
     snprintf(path, sizeof path, "%s/%s", r->path, relative);

@@ -24,7 +24,7 @@ void under_way_fini(struct under_way_list *l) {
 }
 
 void under_way_begin(struct under_way_list *l, struct under_way *u, struct lt_span path) {
-    audit_route(path, u->route);
+    lt_route(path, u->route);
     u->began = lt_clock_wall();
     pthread_mutex_lock(&l->lock);
     lt_list_append(&l->running, &u->node);
@@ -49,7 +49,7 @@ static void consider(struct question *q, const struct under_way *u, int64_t ende
     if (u->began > q->to || ended < q->from)
         return;
     q->found++;
-    snprintf(q->route, AUDIT_ROUTE, "%s", u->route);
+    snprintf(q->route, LT_ROUTE, "%s", u->route);
 }
 
 static void ask(struct question *q, const struct under_way_list *l) {
@@ -63,7 +63,7 @@ static void ask(struct question *q, const struct under_way_list *l) {
         q->found = 2;
 }
 
-void under_way_route(int64_t from, int64_t to, char route[AUDIT_ROUTE]) {
+void under_way_route(int64_t from, int64_t to, char route[LT_ROUTE]) {
     struct question q = {.from = from, .to = to, .route = route};
     pthread_mutex_lock(&all_lock);
     for (struct lt_list *n = all.next; n != &all; n = n->next) {
@@ -74,5 +74,5 @@ void under_way_route(int64_t from, int64_t to, char route[AUDIT_ROUTE]) {
     }
     pthread_mutex_unlock(&all_lock);
     if (q.found != 1)
-        snprintf(route, AUDIT_ROUTE, "?");
+        snprintf(route, LT_ROUTE, "?");
 }

@@ -15,7 +15,7 @@ enum { UNDER_WAY_ENDED = 64 };
 struct under_way {
     struct lt_list node;
     int64_t began, ended; // wall clock, ms
-    char route[AUDIT_ROUTE];
+    char route[LT_ROUTE];
 };
 
 struct under_way_list {
@@ -35,4 +35,4 @@ void under_way_end(struct under_way_list *l, struct under_way *u);
 
 // The route of the one exchange that ran at any time between the two (wall clock, ms); "?" when there was none, were several, or more have
 // ended since than are kept.
-void under_way_route(int64_t from, int64_t to, char route[AUDIT_ROUTE]);
+void under_way_route(int64_t from, int64_t to, char route[LT_ROUTE]);

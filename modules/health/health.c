@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "modules/health/app.h"
 #include "modules/health/cgroup.h"
+#include "modules/health/paths.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,53 +24,13 @@ struct health_worker {
     struct app_check app;
 };
 
-enum probe { LIVEZ, READYZ, STARTUPZ, NO_PROBE };
 enum { PASSED, FAILED, RESULTS }; // a metric's row is probe * RESULTS + result
 
 struct health_call {
-    enum probe probe;
+    enum health_probe probe;
     struct lt_call *call;
     struct app_wait wait;
 };
-
-static const struct lt_span probe_names[] = {{"livez", 5}, {"readyz", 6}, {"startupz", 8}};
-
-// --- which probe ---
-
-static enum probe by_name(struct lt_span name) {
-    for (unsigned i = 0; i < NO_PROBE; i++)
-        if (lt_span_eq(name, probe_names[i]))
-            return (enum probe)i;
-    return NO_PROBE;
-}
-
-static enum probe by_last_segment(struct lt_span path) {
-    size_t n = path.n;
-    while (n && path.p[n - 1] != '/')
-        n--;
-    return by_name(lt_span(path.p + n, path.n - n));
-}
-
-// An entry of health.paths: "/healthz=livez", or "/x/livez".
-static enum probe by_entry(struct lt_span entry, struct lt_span path) {
-    size_t equals = lt_span_find(entry, '=');
-    if (!lt_span_eq(lt_span(entry.p, equals), path))
-        return NO_PROBE;
-    return equals < entry.n ? by_name(lt_span(entry.p + equals + 1, entry.n - equals - 1)) : by_last_segment(path);
-}
-
-static enum probe probe_of(const struct lt_call *c, struct lt_span path) {
-    const struct health_conf *conf = c->conf;
-    const struct health_worker *w = c->worker;
-    if (w->services->role == LT_ROLE_ADMIN)
-        return path.n && path.p[0] == '/' ? by_name(lt_span(path.p + 1, path.n - 1)) : NO_PROBE;
-    for (unsigned i = 0; i < conf->paths.n; i++) {
-        enum probe probe = by_entry(conf->paths.v[i], path);
-        if (probe != NO_PROBE)
-            return probe;
-    }
-    return NO_PROBE;
-}
 
 // --- the checks ---
 
@@ -129,13 +90,13 @@ static enum lt_verdict answer(struct lt_call *c) {
     struct report r = {.verbose = lt_span_starts(lt_span(path.p + query, path.n - query), verbose)};
     struct lt_process_view view;
     lt_process_look(&view);
-    if (st->probe == STARTUPZ)
+    if (st->probe == HEALTH_STARTUPZ)
         note(&r, view.started, "listeners: %s", view.started ? "accept" : "do not accept yet");
     else
         check_live(c, &r);
-    if (st->probe == READYZ)
+    if (st->probe == HEALTH_READYZ)
         note(&r, !view.draining, "draining: %s", view.draining ? "yes, on its way out" : "no");
-    if (st->probe == READYZ && conf->app)
+    if (st->probe == HEALTH_READYZ && conf->app)
         note(&r, w->app.ok, "app: %s %s", lt_target_text(w->app.target),
              w->app.ok ? "accepts connections" : "does not accept a connection");
     if (r.n == 0)
@@ -169,12 +130,13 @@ static enum lt_verdict on_request(struct lt_call *c) {
     struct health_call *st = c->state;
     const struct health_conf *conf = c->conf;
     const struct lt_h1_head *request = lt_call_request(c);
-    st->probe = probe_of(c, lt_span(request->path.p, lt_span_find(request->path, '?')));
-    if (st->probe == NO_PROBE)
+    const struct health_worker *w = c->worker;
+    st->probe = health_probe_of(request->path, w->services->role == LT_ROLE_ADMIN ? NULL : &conf->paths);
+    if (st->probe == HEALTH_NO_PROBE)
         return LT_NEXT;
     if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
         return lt_call_reply(c, 405, "text/plain; charset=utf-8", LT_S("write GET or HEAD\n"));
-    return st->probe == READYZ && conf->app ? ask_app(c) : answer(c);
+    return st->probe == HEALTH_READYZ && conf->app ? ask_app(c) : answer(c);
 }
 
 static bool enabled(const void *conf) {
@@ -197,10 +159,8 @@ static void worker_fini(void *worker) {
 }
 
 static const char *check_path(struct lt_span entry) {
-    size_t equals = lt_span_find(entry, '=');
-    struct lt_span path = lt_span(entry.p, equals);
-    bool known = equals < entry.n ? by_name(lt_span(entry.p + equals + 1, entry.n - equals - 1)) != NO_PROBE
-                                  : by_last_segment(path) != NO_PROBE;
+    struct lt_span path;
+    bool known = health_entry(entry, &path) != HEALTH_NO_PROBE;
     return path.n && path.p[0] == '/' && known
                ? NULL
                : "write \"/healthz=livez\" (livez, readyz or startupz), or a path that ends so";
@@ -216,7 +176,7 @@ static const struct lt_metric metrics[] = {
 
 static void examine(struct lt_exam *e) {
     unsigned long long answered = 0, failed = 0;
-    for (unsigned p = 0; p < NO_PROBE; p++) {
+    for (unsigned p = 0; p < HEALTH_NO_PROBE; p++) {
         answered += lt_exam_total(e, p * RESULTS + PASSED) + lt_exam_total(e, p * RESULTS + FAILED);
         failed += lt_exam_total(e, p * RESULTS + FAILED);
     }

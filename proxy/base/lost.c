@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/lost.h"
 
-#include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
 
 static struct lt_lost table[LT_LOST_ROWS];
 static unsigned n_rows;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-// "/cart" of "/cart/add?x=1"; a file at the top stands for itself. Also a label of a metric: only plain characters.
-static void route_of(struct lt_span path, char out[LT_LOST_ROUTE]) {
-    size_t n = path.n > 0;
-    while (n < path.n && n < LT_LOST_ROUTE - 1 && (isalnum((unsigned char)path.p[n]) || strchr("._~-", path.p[n])))
-        n++;
-    bool plain = n && path.p[0] == '/' && (n == path.n || strchr("/?;", path.p[n]));
-    snprintf(out, LT_LOST_ROUTE, "%.*s", plain ? (int)n : 5, plain ? path.p : "other");
-}
 
 static struct lt_lost *find(const char *reason, const char *route) {
     for (unsigned i = 0; i < n_rows; i++)
@@ -35,8 +25,8 @@ static struct lt_lost *make(const char *reason, const char *route) {
 }
 
 void lt_lost_add(const char *reason, struct lt_span path) {
-    char route[LT_LOST_ROUTE];
-    route_of(path, route);
+    char route[LT_ROUTE];
+    lt_route(path, route);
     pthread_mutex_lock(&lock);
     if (n_rows >= LT_LOST_ROWS / 2 && !find(reason, route))
         snprintf(route, sizeof route, "other"); // the rest of the table is for each reason's rest

@@ -3,18 +3,19 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/route.h"
 
 #include <stdint.h>
 
-enum { LT_LOST_ROWS = 64, LT_LOST_ROUTE = 48 };
+enum { LT_LOST_ROWS = 64 };
 
 struct lt_lost {
-    const char *reason;        // a literal: "missing_file"
-    char route[LT_LOST_ROUTE]; // the path's first part: "/cart"
+    const char *reason; // a literal: "missing_file"
+    char route[LT_ROUTE];
     uint64_t count;
 };
 
-// `path`: of the request; its first part is the route, "other" when it holds anything but plain characters or the table is full.
+// `path`: of the request; counted under its route, or "other" when the table is full.
 void lt_lost_add(const char *reason, struct lt_span path);
 
 // Copies at most `max` rows; returns how many.

@@ -13,23 +13,6 @@ static void quiet(void) {
 
 TestSuite(findings, .init = quiet, .fini = lt_rig_leaks);
 
-static const char *route_of(const char *path) {
-    static char route[AUDIT_ROUTE];
-    audit_route(lt_span_cstr(path), route);
-    return route;
-}
-
-// The same routes as lethe_sessions_lost_total has.
-Test(findings, routes) {
-    cr_assert_str_eq(route_of("/cart/add?x=1"), "/cart");
-    cr_assert_str_eq(route_of("/index.php?page=2"), "/index.php");
-    cr_assert_str_eq(route_of("/"), "/");
-    cr_assert_str_eq(route_of("/a;b"), "/a");
-    cr_assert_str_eq(route_of(""), "other");
-    cr_assert_str_eq(route_of("/a\"b"), "other");
-    cr_assert_str_eq(route_of("/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "other");
-}
-
 Test(findings, rows_count_and_keep_the_latest) {
     struct audit_row rows[4];
     audit_found(AUDIT_DISK, "/a", "/data", "/data/one", 1);

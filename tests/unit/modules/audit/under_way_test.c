@@ -23,7 +23,7 @@ static void end(void) {
 TestSuite(under_way, .init = begin, .fini = end);
 
 static const char *route(int64_t from, int64_t to) {
-    static char text[AUDIT_ROUTE];
+    static char text[LT_ROUTE];
     under_way_route(from, to, text);
     return text;
 }
