@@ -357,11 +357,24 @@ const void *lt_config_group(const struct lt_config *c, const char *prefix) {
     return NULL;
 }
 
-struct lt_span lt_config_text(const struct lt_config *c, const char *name) {
+static const void *value_of(const struct lt_config *c, const char *name, enum lt_option_type type) {
     struct row row;
-    if (!find_row(c, name, false, &row) || row.option->type != LT_OPT_STRING)
-        return lt_span(NULL, 0);
-    return *(const struct lt_span *)(const void *)((const char *)row.values + row.option->offset);
+    return find_row(c, name, false, &row) && row.option->type == type ? (const char *)row.values + row.option->offset
+                                                                      : NULL;
+}
+
+struct lt_span lt_config_text(const struct lt_config *c, const char *name) {
+    const struct lt_span *text = value_of(c, name, LT_OPT_STRING);
+    return text ? *text : lt_span(NULL, 0);
+}
+
+bool lt_config_bool(const struct lt_config *c, const char *name) {
+    const bool *on = value_of(c, name, LT_OPT_BOOL);
+    return on && *on;
+}
+
+const struct lt_option_list *lt_config_list(const struct lt_config *c, const char *name) {
+    return value_of(c, name, LT_OPT_LIST);
 }
 
 int64_t lt_config_number(const struct lt_config *c, const char *name) {

@@ -39,6 +39,10 @@ const void *lt_config_group(const struct lt_config *c, const char *prefix);
 // The text of a STRING option by its full name ("store"): for a module that must know another part's option. Empty: no such option.
 struct lt_span lt_config_text(const struct lt_config *c, const char *name);
 
+// The same of a BOOL option ("sticky.enabled"): false when there is no such option; and of a LIST: NULL then, otherwise borrowed.
+bool lt_config_bool(const struct lt_config *c, const char *name);
+const struct lt_option_list *lt_config_list(const struct lt_config *c, const char *name);
+
 // The value of an INT, DURATION or SIZE option by its full name ("session.idle_ttl"), or the index of an ENUM's. 0: no such option.
 int64_t lt_config_number(const struct lt_config *c, const char *name);
 

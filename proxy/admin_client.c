@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { PIECE = 4096 };
@@ -61,8 +62,9 @@ static bool fetch(int fd, const char *request, struct lt_buf *buf, int64_t deadl
 static bool read_answer(struct lt_span text, struct lt_admin_answer *a) {
     static const struct lt_span version = {"HTTP/1.1 ", 9};
     const char *end = text.p ? memmem(text.p, text.n, "\r\n\r\n", 4) : NULL;
-    if (!end || !lt_span_starts(text, version) || sscanf(text.p + version.n, "%3u", &a->status) != 1)
+    if (!end || !lt_span_starts(text, version))
         return false;
+    a->status = (unsigned)strtoul(text.p + version.n, NULL, 10); // the head's end stands behind it
     a->head = lt_span(text.p, (size_t)(end - text.p) + 4);
     a->body = lt_span(end + 4, text.n - a->head.n);
     return true;

@@ -14,7 +14,6 @@ enum { LINGER_MS = 2000, LINGER_BYTES = 16 << 20, REPLY_MAX = 40 << 20, PROXY_MO
 static void on_readable(struct lt_stream *s);
 static void on_drained(struct lt_stream *s);
 static void on_broken(struct lt_stream *s, enum lt_err e);
-static void dispatch(struct lt_client *c);
 static const struct lt_stream_ops stream_ops = {on_readable, on_drained, on_broken};
 
 static struct lt_client *of_stream(struct lt_stream *s) {
@@ -159,18 +158,18 @@ static size_t header_left(struct lt_client *c) {
     return status == LT_PROXY_NAMED || status == LT_PROXY_LOCAL ? size - have.n : (size_t)n;
 }
 
-// What a PROXY header names becomes the peer.
-static void read_proxy_header(struct lt_client *c) {
+// What a PROXY header names becomes the peer. True: a request may stand behind it already.
+static bool read_proxy_header(struct lt_client *c) {
     struct lt_span data = lt_inbox_span(&c->in);
     struct lt_address named;
     size_t size = 0;
     enum lt_proxy_status status = lt_proxy_header(data, &size, &named);
     if (status == LT_PROXY_MORE)
-        return;
+        return false;
     if (status == LT_PROXY_BAD) {
         lt_worker_count(c->worker, LT_M_REJECTS + LT_REJECT_PROXY_HEADER, 1);
         lt_client_abort(c);
-        return;
+        return false;
     }
     if (status == LT_PROXY_NAMED)
         c->peer = lt_address_ip(&named);
@@ -178,12 +177,11 @@ static void read_proxy_header(struct lt_client *c) {
     lt_inbox_release(&c->in);
     if (c->tls) {
         begin_tls(c);
-        return;
+        return false;
     }
     set_state(c, LT_CLIENT_IDLE);
     lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->idle);
-    if (lt_inbox_span(&c->in).n)
-        dispatch(c);
+    return lt_inbox_span(&c->in).n > 0;
 }
 
 // The preface of HTTP/2 with prior knowledge (RFC 9113 section 3.3), as far as it has come. `PRI` is no method of anything else.
@@ -210,8 +208,9 @@ static void begin_h2(struct lt_client *c) {
 static void dispatch(struct lt_client *c) {
     switch (c->state) {
     case LT_CLIENT_PROXY:
-        read_proxy_header(c);
-        break;
+        if (!read_proxy_header(c))
+            break;
+        __attribute__((fallthrough));
     case LT_CLIENT_IDLE:
         if (lt_stream_pending(&c->stream))
             lt_stream_want_read(&c->stream,

@@ -155,8 +155,7 @@ static bool has_star(const struct lt_option_list *names) { // a name that no pre
 }
 
 static bool sees_affinity(const struct lt_config *config) {
-    const bool *sticky = audit_other(config, "sticky.enabled", LT_OPT_BOOL);
-    return sticky && *sticky && !has_star(audit_other(config, "session.cookies", LT_OPT_LIST));
+    return lt_config_bool(config, "sticky.enabled") && !has_star(lt_config_list(config, "session.cookies"));
 }
 
 static bool worker_init(void *worker, const void *conf, const struct lt_services *services) {
@@ -166,8 +165,8 @@ static bool worker_init(void *worker, const void *conf, const struct lt_services
         return true;
     if (!watcher_new(&w->watcher, conf, services))
         return false;
-    w->cookies = audit_other(services->config, "session.cookies", LT_OPT_LIST);
-    w->routes = audit_other(services->config, "sticky.routes", LT_OPT_LIST);
+    w->cookies = lt_config_list(services->config, "session.cookies");
+    w->routes = lt_config_list(services->config, "sticky.routes");
     w->sees_affinity = sees_affinity(services->config);
     w->tracks = ((const struct audit_conf *)conf)->paths.n && services->role == LT_ROLE_PROXY;
     if (w->tracks)

@@ -91,18 +91,6 @@ const struct lt_option audit_options[AUDIT_OPTIONS] = {
 };
 // clang-format on
 
-const void *audit_other(const struct lt_config *config, const char *name, enum lt_option_type type) {
-    const char *dot = strchr(name, '.');
-    for (unsigned g = 0; dot && g < config->n_groups; g++) {
-        const struct lt_option_group *group = &config->groups[g];
-        struct lt_span prefix = lt_span(name, (size_t)(dot - name));
-        for (unsigned i = 0; lt_span_eq(lt_span_cstr(group->prefix), prefix) && i < group->n; i++)
-            if (strcmp(group->options[i].name, dot + 1) == 0 && group->options[i].type == type)
-                return (const char *)config->values[g] + group->options[i].offset;
-    }
-    return NULL;
-}
-
 bool audit_names(const struct lt_option_list *names, struct lt_span name, bool all) {
     for (unsigned i = 0; names && i < names->n; i++) {
         struct lt_span p = names->v[i];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options of the audit, and those of other parts that it must know.
+// The options of the audit.
 #pragma once
 
 #include "config/config.h"
@@ -16,9 +16,6 @@ struct audit_conf {
 enum audit_watch { AUDIT_WATCH_INOTIFY, AUDIT_WATCH_FANOTIFY };
 
 extern const struct lt_option audit_options[AUDIT_OPTIONS];
-
-// The value of another part's option by its full name ("sticky.routes"); NULL: there is none of this type.
-const void *audit_other(const struct lt_config *config, const char *name, enum lt_option_type type);
 
 // "name" or "prefix*" (`all`: a lone "*" counts as well).
 bool audit_names(const struct lt_option_list *names, struct lt_span name, bool all);

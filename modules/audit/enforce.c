@@ -2,9 +2,9 @@
 // Turns findings of the audit into failures, from the first one until it is acknowledged.
 #include "modules/audit/audit.h"
 
+#include "http/probe_path.h"
 #include "modules/audit/conf.h"
 #include "modules/audit/findings.h"
-#include "modules/health/paths.h"
 
 enum answer { ANSWER_503, ANSWER_UNREADY };
 
@@ -16,8 +16,9 @@ struct enforce_conf {
 };
 
 struct enforce_worker {
-    const struct lt_option_list *probes; // health.paths; NULL on the admin listener
-    unsigned mask;                       // a bit for each kind
+    const struct lt_services *services;
+    struct lt_option_list probes; // health.paths
+    unsigned mask;                // a bit for each kind
 };
 
 static enum lt_verdict unready(struct lt_call *c, unsigned kinds) {
@@ -35,10 +36,12 @@ static enum lt_verdict on_request(struct lt_call *c) {
     unsigned kinds = audit_seen() & w->mask;
     if (!kinds)
         return LT_NEXT;
-    enum health_probe probe = health_probe_of(lt_call_request(c)->path, w->probes);
+    struct lt_span path = lt_call_request(c)->path;
+    bool admin = w->services->role == LT_ROLE_ADMIN;
+    enum lt_probe probe = admin ? lt_probe_by_name(path) : lt_probe_by_entries(path, w->probes.v, w->probes.n);
     if (conf->answer == ANSWER_UNREADY)
-        return probe == HEALTH_READYZ ? unready(c, kinds) : LT_NEXT;
-    return probe == HEALTH_NO_PROBE && w->probes ? lt_call_fail(c, 503, "audit") : LT_NEXT;
+        return probe == LT_PROBE_READYZ ? unready(c, kinds) : LT_NEXT;
+    return probe == LT_PROBE_NONE && !admin ? lt_call_fail(c, 503, "audit") : LT_NEXT;
 }
 
 static bool enabled(const void *conf) {
@@ -48,11 +51,10 @@ static bool enabled(const void *conf) {
 static bool worker_init(void *worker, const void *conf_, const struct lt_services *services) {
     struct enforce_worker *w = worker;
     const struct enforce_conf *conf = conf_;
-    static const struct lt_option_list none;
-    if (services->role != LT_ROLE_ADMIN) {
-        w->probes = audit_other(services->config, "health.paths", LT_OPT_LIST);
-        w->probes = w->probes ? w->probes : &none;
-    }
+    const struct lt_option_list *probes = lt_config_list(services->config, "health.paths");
+    w->services = services;
+    if (probes)
+        w->probes = *probes;
     for (unsigned i = 0; i < conf->findings.n; i++)
         w->mask |= 1u << audit_kind_of(conf->findings.v[i]);
     return true;

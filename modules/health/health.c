@@ -2,9 +2,9 @@
 #include "modules/health/health.h"
 
 #include "base/clock.h"
+#include "http/probe_path.h"
 #include "modules/health/app.h"
 #include "modules/health/cgroup.h"
-#include "modules/health/paths.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ struct health_worker {
 enum { PASSED, FAILED, RESULTS }; // a metric's row is probe * RESULTS + result
 
 struct health_call {
-    enum health_probe probe;
+    enum lt_probe probe;
     struct lt_call *call;
     struct app_wait wait;
 };
@@ -90,13 +90,13 @@ static enum lt_verdict answer(struct lt_call *c) {
     struct report r = {.verbose = lt_span_starts(lt_span(path.p + query, path.n - query), verbose)};
     struct lt_process_view view;
     lt_process_look(&view);
-    if (st->probe == HEALTH_STARTUPZ)
+    if (st->probe == LT_PROBE_STARTUPZ)
         note(&r, view.started, "listeners: %s", view.started ? "accept" : "do not accept yet");
     else
         check_live(c, &r);
-    if (st->probe == HEALTH_READYZ)
+    if (st->probe == LT_PROBE_READYZ)
         note(&r, !view.draining, "draining: %s", view.draining ? "yes, on its way out" : "no");
-    if (st->probe == HEALTH_READYZ && conf->app)
+    if (st->probe == LT_PROBE_READYZ && conf->app)
         note(&r, w->app.ok, "app: %s %s", lt_target_text(w->app.target),
              w->app.ok ? "accepts connections" : "does not accept a connection");
     if (r.n == 0)
@@ -131,12 +131,13 @@ static enum lt_verdict on_request(struct lt_call *c) {
     const struct health_conf *conf = c->conf;
     const struct lt_h1_head *request = lt_call_request(c);
     const struct health_worker *w = c->worker;
-    st->probe = health_probe_of(request->path, w->services->role == LT_ROLE_ADMIN ? NULL : &conf->paths);
-    if (st->probe == HEALTH_NO_PROBE)
+    st->probe = w->services->role == LT_ROLE_ADMIN ? lt_probe_by_name(request->path)
+                                                   : lt_probe_by_entries(request->path, conf->paths.v, conf->paths.n);
+    if (st->probe == LT_PROBE_NONE)
         return LT_NEXT;
     if (request->method != LT_METHOD_GET && request->method != LT_METHOD_HEAD)
         return lt_call_reply(c, 405, "text/plain; charset=utf-8", LT_S("write GET or HEAD\n"));
-    return st->probe == HEALTH_READYZ && conf->app ? ask_app(c) : answer(c);
+    return st->probe == LT_PROBE_READYZ && conf->app ? ask_app(c) : answer(c);
 }
 
 static bool enabled(const void *conf) {
@@ -160,7 +161,7 @@ static void worker_fini(void *worker) {
 
 static const char *check_path(struct lt_span entry) {
     struct lt_span path;
-    bool known = health_entry(entry, &path) != HEALTH_NO_PROBE;
+    bool known = lt_probe_entry(entry, &path) != LT_PROBE_NONE;
     return path.n && path.p[0] == '/' && known
                ? NULL
                : "write \"/healthz=livez\" (livez, readyz or startupz), or a path that ends so";
@@ -176,7 +177,7 @@ static const struct lt_metric metrics[] = {
 
 static void examine(struct lt_exam *e) {
     unsigned long long answered = 0, failed = 0;
-    for (unsigned p = 0; p < HEALTH_NO_PROBE; p++) {
+    for (unsigned p = 0; p < LT_PROBE_NONE; p++) {
         answered += lt_exam_total(e, p * RESULTS + PASSED) + lt_exam_total(e, p * RESULTS + FAILED);
         failed += lt_exam_total(e, p * RESULTS + FAILED);
     }

@@ -63,6 +63,9 @@ Test(config, the_flag_is_over_the_environment_over_the_file) {
     cr_assert(top->places.n == 2 && lt_span_eq(top->places.v[1], LT_S("/y")));
     cr_assert(lt_span_eq(lt_config_text(&c, "name"), LT_S("environment")));
     cr_assert_eq(lt_config_text(&c, "part.count").n, 0, "no text");
+    const struct lt_option_list *places = lt_config_list(&c, "places");
+    cr_assert(places && places->n == 2 && !lt_config_list(&c, "name") && !lt_config_list(&c, "none"));
+    cr_assert(lt_config_bool(&c, "part.on") && !lt_config_bool(&c, "part.count") && !lt_config_bool(&c, "none"));
     cr_assert(lt_config_number(&c, "part.time") == 180000 && lt_config_number(&c, "part.size") == 4096);
     cr_assert_eq(lt_config_number(&c, "part.color"), 0, "red, the first of the choices");
     cr_assert(lt_config_number(&c, "part.on") == 0 && lt_config_number(&c, "part.none") == 0, "no number");
