@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/rig/leaks.h"
+#include "tests/rig/turns.h"
 
 #include <criterion/criterion.h>
 
@@ -79,26 +80,7 @@ static void ask(struct asked *a) {
     lt_link_push(&link_, &a->call);
 }
 
-static void on_limit(struct lt_timer *t) {
-    (void)t;
-    lt_loop_stop(&loop);
-}
-
-static void run(int64_t ms) {
-    struct lt_timer limit;
-    lt_timer_init(&limit, on_limit);
-    lt_timer_set(&loop, &limit, ms);
-    loop.stopped = false;
-    lt_loop_run(&loop);
-}
-
-// Until it is so, or for 5 s.
-#define UNTIL(condition)                                                                                               \
-    do {                                                                                                               \
-        for (int i_ = 0; i_ < 500 && !(condition); i_++)                                                               \
-            run(10);                                                                                                   \
-        cr_assert(condition);                                                                                          \
-    } while (0)
+#define UNTIL(condition) TURNS_UNTIL(&loop, condition)
 
 Test(link, calls_wait_for_the_first_address) {
     struct asked a, b;

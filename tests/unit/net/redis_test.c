@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/rig/leaks.h"
+#include "tests/rig/turns.h"
 
 #include <criterion/criterion.h>
 #include <hiredis/hiredis.h>
@@ -150,26 +151,7 @@ static void ask(struct lt_redis *r, struct asked *a, bool asking) {
     lt_redis_send(r, &a->call, &LT_S("GET"), 1);
 }
 
-static void on_limit(struct lt_timer *t) {
-    (void)t;
-    lt_loop_stop(&loop);
-}
-
-static void run(int64_t ms) {
-    struct lt_timer limit;
-    lt_timer_init(&limit, on_limit);
-    lt_timer_set(&loop, &limit, ms);
-    loop.stopped = false;
-    lt_loop_run(&loop);
-}
-
-// Until it is so, or for 5 s.
-#define UNTIL(condition)                                                                                               \
-    do {                                                                                                               \
-        for (int i_ = 0; i_ < 500 && !(condition); i_++)                                                               \
-            run(10);                                                                                                   \
-        cr_assert(condition);                                                                                          \
-    } while (0)
+#define UNTIL(condition) TURNS_UNTIL(&loop, condition)
 
 Test(redis, silence_opens_the_breaker_and_only_a_greeting_closes_it) {
     struct lt_redis *r = client();
@@ -203,7 +185,7 @@ Test(redis, one_slow_command_condemns_the_connection) {
     UNTIL(a[0].done);
     server.answers = false;
     ask(r, &a[1], false);
-    run(TIMEOUT / 2);
+    turns(&loop, TIMEOUT / 2);
     ask(r, &a[2], false); // stands behind the slow one
     UNTIL(a[1].done && a[2].done);
     cr_expect(a[1].e == LT_ERR_TIMEOUT && a[2].e == LT_ERR_TIMEOUT && events.opened == 1);
@@ -315,9 +297,9 @@ Test(redis, commands_wait_for_the_first_address) {
     struct lt_redis *r = client_by_name(60000);
     struct asked a, b;
     ask(r, &a, false);
-    run(TIMEOUT); // some looks
+    turns(&loop, TIMEOUT); // some looks
     ask(r, &b, false);
-    run(TIMEOUT);
+    turns(&loop, TIMEOUT);
     cr_expect(!a.done && !b.done && !lt_redis_is_open(r) && !lt_redis_has_address(r));
     let_answer(HERE);
     UNTIL(a.done && b.done);
@@ -338,7 +320,7 @@ static void wait_in_vain(int answer) {
     cr_expect_geq(lt_clock_mono() - began, TIMEOUT);
     cr_expect(lt_redis_is_open(r) && events.opened == 1);
     for (int i = 0; i < 5; i++) { // from then on nobody waits, whatever the probes find
-        run(50);
+        turns(&loop, 50);
         ask(r, &b, false);
         UNTIL(b.done);
         cr_expect_eq(b.e, LT_ERR_REFUSED);
@@ -363,7 +345,7 @@ Test(redis, ends_while_its_name_is_not_known) {
     struct lt_redis *r = client_by_name(60000);
     struct asked a;
     ask(r, &a, false);
-    run(TIMEOUT);
+    turns(&loop, TIMEOUT);
     let_answer(NOBODY); // the last one that goes waits for the resolver
     lt_redis_free(r);
     cr_expect(a.done && a.e == LT_ERR_CANCELED);
@@ -378,7 +360,7 @@ Test(redis, many_clients_come_back_one_after_the_other) {
         all[i] = client();
         ask(all[i], &asked[i], false);
     }
-    run(BUCKET_MS * BUCKETS);
+    turns(&loop, BUCKET_MS * BUCKETS);
     unsigned late = 0, most = 0;
     for (unsigned i = BUCKETS / 2; i < BUCKETS; i++) { // the back-off has grown to its maximum: 1 to 2 s
         late += server.buckets[i];
