@@ -3,7 +3,6 @@
 """What it costs to carry a session's content: CPU of lethe and Redis, bytes, and the time added, by carrier and size: see ../README.md.
 
 It fails (1) when an answer was wrong or missing, never because a program was slow."""
-import argparse
 import dataclasses
 import datetime
 import json
@@ -19,8 +18,8 @@ sys.path.insert(0, os.path.join(TOP, "bench"))
 
 from carry import report  # noqa: E402 (our own modules, after the lines above)
 from carry.ways import CLIENTS, Carrying, begin_sessions, start_ways  # noqa: E402
-from common import figures, quiet, reading  # noqa: E402
-from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
+from common import command, figures, quiet, reading  # noqa: E402
+from common.stage import Failed, helper, rotated  # noqa: E402
 
 SIZES = (1024, 65536, 1048576)
 KINDS = ("read", "change")
@@ -44,8 +43,7 @@ class Result:
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
+    p = command.parser(__doc__)
     p.add_argument("--quick", action="store_true", help="about 2 minutes; prints, writes nothing (unless --output); this is the default")
     p.add_argument("--full", action="store_true", help="about 9 minutes; writes ../results/<date>-carry.md")
     p.add_argument("--rounds", type=int, metavar="N", help="1 (quick) or 5 (full)")
@@ -53,7 +51,6 @@ def arguments():
     p.add_argument("--sizes", metavar="a,b", default=",".join(map(str, SIZES)), help="of sessions, in bytes")
     p.add_argument("--ways", metavar="a,b", help="only these and what they are compared with: jar files-flock files-flock-2 api ...")
     p.add_argument("--memory", metavar="DIR", default="/dev/shm", help="a tmpfs with extended attributes (Linux 6.6), for session files")
-    p.add_argument("--output", metavar="FILE", help="where the report goes")
     p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
     a = p.parse_args()
     if a.quick and a.full:
@@ -142,12 +139,9 @@ def chosen(ways, keys):
 
 def main():
     args = arguments()
-    end_on_signals()
     rounds, sizes = args.rounds or (5 if args.full else 1), [int(size) for size in args.sizes.split(",")]
-    today, lethe = datetime.date.today().isoformat(), os.path.abspath(args.lethe)
+    today, lethe = datetime.date.today().isoformat(), command.program(args.lethe)
     output = args.output or (os.path.join(HERE, "..", "results", f"{today}-carry.md") if args.full else None)
-    if not os.access(lethe, os.X_OK):
-        raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE")
     with (tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder,
           tempfile.TemporaryDirectory(prefix="lethe-bench-", dir=args.memory) as memory):
         machine = figures.machine(lethe, ("Redis",)) + report.disks(memory, folder)
@@ -160,16 +154,8 @@ def main():
             found = run_rounds(stage, ways, sizes, rounds, args.seconds)
             calls = count_system_calls(stage, ways, args)
     text = report.render(today, machine, rounds, args.seconds, sizes, ways, found, calls)
-    print(text)
-    if output:
-        with open(output, "w", encoding="utf-8") as f:
-            f.write(text)
+    command.publish(text, output)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as e:
-        sys.exit(f"bench: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

@@ -4,7 +4,6 @@
 
 Ends with 1 when an answer was wrong or missing, with 3 when something is not measured because the machine was disturbed (or a part was left
 out); never because a program was slow."""
-import argparse
 import dataclasses
 import datetime
 import json
@@ -17,8 +16,8 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "bench"))
 
-from common import figures, quiet, reading  # noqa: E402 (our own modules, after the lines above)
-from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
+from common import command, figures, quiet, reading  # noqa: E402 (our own modules, after the lines above)
+from common.stage import Failed, helper, rotated  # noqa: E402
 from compare import crowd, goals, measure, plots, report  # noqa: E402
 from compare.cases import BY_KEY, CASES  # noqa: E402
 from stores.servers import Stores  # noqa: E402
@@ -30,14 +29,12 @@ PROGRAMS = {"origin": "compare/origin.c", "relay": "compare/relay.c", "pace": "c
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
+    p = command.parser(__doc__)
     p.add_argument("--quick", action="store_true", help="about 2 minutes: one round; writes nothing")
     p.add_argument("--rounds", type=int, metavar="N", help="5, or 1 (quick)")
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
     p.add_argument("--patience", type=int, metavar="N", help="seconds for repeating what was disturbed: 240, or 30 (quick)")
     p.add_argument("--cases", metavar="a,b", help="some of: " + " ".join(PARTS))
-    p.add_argument("--output", metavar="FILE", help="where the report goes: results/<date>.md for all cases")
     p.add_argument("--add", action="store_true", help="keep what --output's figures have of other cases: a run in pieces")
     p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
     a = p.parse_args()
@@ -157,10 +154,7 @@ def earlier(args, lethe):
 
 def main():
     args = arguments()
-    end_on_signals()
-    lethe, today = os.path.abspath(args.lethe), datetime.date.today().isoformat()
-    if not os.access(lethe, os.X_OK):
-        raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE")
+    lethe, today = command.program(args.lethe), datetime.date.today().isoformat()
     machine, identity = figures.machine(lethe, figures.PROGRAMS), figures.digest(lethe)  # now: the checkout may move on meanwhile
     before = earlier(args, identity)
     if {"memory", "crowd"} & set(args.keys):
@@ -192,9 +186,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as e:
-        sys.exit(f"bench: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What single operations cost, in nanoseconds and in instructions: see ../README.md."""
-import argparse
 import os
 import statistics
 import subprocess
@@ -13,7 +12,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "bench"))
 
-from common import figures  # noqa: E402 (our own modules, after the lines above)
+from common import command, figures  # noqa: E402 (our own modules, after the lines above)
 from common.stage import Failed  # noqa: E402
 from compare.cases import BY_KEY  # noqa: E402
 from instructions import callgrind  # noqa: E402
@@ -56,30 +55,17 @@ def measure(program, request, folder):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="beside it: bench/bench_micro")
-    p.add_argument("--output", metavar="FILE", help="where the report goes, too")
-    args = p.parse_args()
-    lethe = os.path.abspath(args.lethe)
-    program = os.path.join(os.path.dirname(lethe), "bench", "bench_micro")
-    if not os.access(program, os.X_OK):
-        raise Failed(f"{program}: no such program; build it (./dev build)")
+    args = command.parser(__doc__).parse_args()
+    lethe = command.program(args.lethe)
+    program = command.program(os.path.join(os.path.dirname(lethe), "bench", "bench_micro"))
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         request = os.path.join(folder, "request")
         with open(request, "wb") as f:
             f.write(BY_KEY["browser"].request(80))
         rows = measure(program, request, folder)
     text = f"# Single operations\n\n{rows}\n{figures.machine(lethe, ())}"
-    print(text)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as f:
-            f.write(text)
+    command.publish(text, args.output)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as e:
-        sys.exit(f"bench: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

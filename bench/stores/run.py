@@ -3,7 +3,6 @@
 """What a session's look-up costs, by store, beside nginx with Lua that asks Redis and HAProxy that asks nobody: see ../README.md.
 
 It fails (1) when an answer was wrong or missing, never because a program was slow."""
-import argparse
 import datetime
 import os
 import sys
@@ -14,9 +13,9 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "bench"))
 
-from common import figures, quiet, reading  # noqa: E402 (our own modules, after the lines above)
+from common import command, figures, quiet, reading  # noqa: E402 (our own modules, after the lines above)
 from common.figures import median, ratio, spread  # noqa: E402
-from common.stage import Failed, end_on_signals, helper, rotated  # noqa: E402
+from common.stage import Failed, helper, rotated  # noqa: E402
 from compare import measure  # noqa: E402
 from compare.cases import BY_KEY, CONNECTIONS  # noqa: E402
 from stores.servers import Stores, start_lethes  # noqa: E402
@@ -30,14 +29,12 @@ HEAD = ("| program | CPU, µs a request in a session | without one | the look-up
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
+    p = command.parser(__doc__)
     p.add_argument("--quick", action="store_true", help="prints, writes nothing (unless --output); this is the default")
     p.add_argument("--full", action="store_true", help="about 3 minutes; writes ../results/<date>-stores.md")
     p.add_argument("--rounds", type=int, metavar="N", help="2 (quick) or 9 (full)")
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
     p.add_argument("--store", metavar="NAME=URL", action="append", default=[], help="one more, whose server runs already")
-    p.add_argument("--output", metavar="FILE", help="where the report goes")
     p.add_argument("--no-system-calls", action="store_true", help="leave the count of system calls out (it needs perf and root)")
     a = p.parse_args()
     if a.quick and a.full:
@@ -122,11 +119,8 @@ def render(today, machine, args, rounds, programs, absent, found, calls):
 
 def main():
     args = arguments()
-    end_on_signals()
-    rounds, today, lethe = args.rounds or (9 if args.full else 2), datetime.date.today().isoformat(), os.path.abspath(args.lethe)
+    rounds, today, lethe = args.rounds or (9 if args.full else 2), datetime.date.today().isoformat(), command.program(args.lethe)
     output = args.output or (os.path.join(HERE, "..", "results", f"{today}-stores.md") if args.full else None)
-    if not os.access(lethe, os.X_OK):
-        raise Failed(f"{args.lethe}: no such program; build it (./dev build), or write --lethe FILE")
     machine = figures.machine(lethe, figures.PROGRAMS)  # now: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
         os.chmod(folder, 0o755)
@@ -136,16 +130,8 @@ def main():
             found = run_rounds(stage, programs, rounds, args.seconds)
             calls = count_system_calls(stage, programs, args)
     text = render(today, machine, args, rounds, programs, absent, found, calls)
-    print(text)
-    if output:
-        with open(output, "w", encoding="utf-8") as f:
-            f.write(text)
+    command.publish(text, output)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as e:
-        sys.exit(f"bench: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

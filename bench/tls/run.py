@@ -3,7 +3,6 @@
 """What TLS costs with lethe, HAProxy and nginx: a request by HTTP/1.1 and by HTTP/2, a handshake, an idle connection; see ../README.md.
 
 It fails (1) when an answer was wrong or missing, never because a program was slow."""
-import argparse
 import dataclasses
 import datetime
 import json
@@ -21,11 +20,11 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "bench"))
 
-from common import figures, quiet  # noqa: E402 (our own modules, after the lines above)
+from common import command, figures, quiet  # noqa: E402 (our own modules, after the lines above)
 from common.figures import median, ratio, spread  # noqa: E402
 from common.quiet import Distance  # noqa: E402
 from common.reading import Reading, anonymous_bytes  # noqa: E402
-from common.stage import Failed, end_on_signals, find, free_port, helper, rotated  # noqa: E402
+from common.stage import Failed, find, free_port, helper, rotated  # noqa: E402
 from compare import crowd  # noqa: E402
 from compare.programs import HAPROXY, NGINX, Compared  # noqa: E402
 
@@ -205,18 +204,15 @@ def render(today, machine, rounds, found):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("--lethe", metavar="FILE", default=os.path.join(TOP, "build", "release", "lethe"), help="the program to measure")
+    p = command.parser(__doc__)
     p.add_argument("--rounds", type=int, metavar="N", default=3)
     p.add_argument("--seconds", type=int, metavar="N", default=1, help="of each measurement")
-    p.add_argument("--output", metavar="FILE", help="where the report goes, besides")
     p.add_argument("--cases", metavar="a,b", default=",".join(CASES), help="some of them")
     args = p.parse_args()
     cases = args.cases.split(",")
     if not set(cases) <= set(CASES):
         p.error(f"--cases: write some of {','.join(CASES)}")
-    end_on_signals()
-    lethe = os.path.abspath(args.lethe)
+    lethe = command.program(args.lethe)
     crowd.enough_files()
     machine = figures.machine(lethe, ("HAProxy", "nginx", "wrk"))
     machine += f"- h2load: {figures.first_line(find('h2load'), '--version')}\n"
@@ -232,16 +228,8 @@ def main():
             stage.start_redis()
             found = run(stage, args.rounds, args.seconds, cases)
     text = render(datetime.date.today().isoformat(), machine, args.rounds, found)
-    print(text)
-    if args.output:
-        with open(args.output, "w", encoding="utf-8") as f:
-            f.write(text)
+    command.publish(text, args.output)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as e:
-        sys.exit(f"bench: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)
