@@ -193,20 +193,34 @@ static void tell(struct tree *t, int wd, const char *name) {
         t->ops->written(t->user, path);
 }
 
-// The first sight of a file that is being written; its end tells nothing new.
-static void begin_writing(struct tree *t, int wd, const char *name) {
+// False: it was in mind already.
+static bool keep_in_mind(struct tree *t, int wd, const char *name) {
     unsigned at, hash = hash_of(name);
     if (is_open(t, wd, hash, &at))
-        return;
+        return false;
     at = t->next_open++ % TREE_RECENT;
     t->open[at].wd = wd;
     t->open[at].hash = hash;
-    tell(t, wd, name);
+    return true;
+}
+
+// A scan will find every file of this directory, also those that events tell of.
+static bool awaits_scan(const struct tree *t, int wd) {
+    const struct tree_dir *d = find(t, wd);
+    return d && d->fresh;
+}
+
+// The first sight of a file that is being written; its end tells nothing new.
+static void begin_writing(struct tree *t, int wd, const char *name) {
+    if (keep_in_mind(t, wd, name))
+        tell(t, wd, name);
 }
 
 static void end_writing(struct tree *t, int wd, const char *name) {
     unsigned at;
-    if (is_open(t, wd, hash_of(name), &at))
+    if (awaits_scan(t, wd))
+        begin_writing(t, wd, name);
+    else if (is_open(t, wd, hash_of(name), &at))
         t->open[at].wd = 0;
     else
         tell(t, wd, name);
@@ -270,9 +284,12 @@ static void scan_again(struct tree *t) {
 
 static void moved_in(struct tree *t, const struct inotify_event *e) {
     bool here = e->cookie == t->moved_cookie && e->cookie; // from a directory that we watch
-    if (e->mask & IN_ISDIR)
+    if (e->mask & IN_ISDIR) {
         add(t, e->wd, e->name, !here);
-    else if (!here || t->moved_counts)
+        return;
+    }
+    bool first = !awaits_scan(t, e->wd) || keep_in_mind(t, e->wd, e->name);
+    if (first && (!here || t->moved_counts))
         tell(t, e->wd, e->name);
 }
 

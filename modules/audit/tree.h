@@ -45,7 +45,7 @@ struct tree {
     struct {
         int wd;
         unsigned hash;
-    } open[TREE_RECENT]; // written to and not closed yet: reported once
+    } open[TREE_RECENT]; // told of once: written to and not closed yet, or in a directory that was to be scanned
     unsigned next_open;
     unsigned moved_cookie;
     bool moved_counts; // it was not allowed where it came from

@@ -99,6 +99,23 @@ Test(tree, new_directories_with_what_is_in_them) {
     expect("n/m/second ");
 }
 
+// The directory is watched and still to be scanned when a file comes: event and scan both see it.
+Test(tree, a_file_before_the_scan_is_told_once) {
+    begin_with(100);
+    run("echo x > $T/a/known");
+    expect("a/known ");
+    run("mkdir $T/n");
+    event_base_loop(loop.base, EVLOOP_NONBLOCK);
+    lt_timer_clear(&loop, &tree.step); // the scan waits for us
+    run("echo x > $T/n/file && mv $T/a/known $T/n/");
+    event_base_loop(loop.base, EVLOOP_NONBLOCK);
+    cr_assert_str_eq(told, "n/file ");
+    lt_timer_set(&loop, &tree.step, 0);
+    expect("n/file ");
+    run("echo x > $T/n/second");
+    expect("n/second ");
+}
+
 Test(tree, renames) {
     begin_with(100);
     run("echo x > $T/a/f.new");
