@@ -337,7 +337,7 @@ bool lt_client_head(struct lt_client *c, struct lt_buf *out, const struct lt_h1_
     return lt_client_is_h2(c) ? lt_h2_head(c, head, how) : lt_h1_write_response(out, head, how);
 }
 
-void lt_client_exchange_done(struct lt_client *c, bool keep) {
+void lt_client_exchange_done(struct lt_client *c, bool keep, bool last) {
     if (lt_client_is_h2(c)) { // each stream carries one request
         c->x = NULL;
         lt_h2_finish(c);
@@ -360,6 +360,8 @@ void lt_client_exchange_done(struct lt_client *c, bool keep) {
         lt_inbox_fini(&c->in);
         lt_stream_want_read(&c->stream, !c->ended);
         lt_timer_set(&c->worker->loop, &c->timer, conf(c)->timeouts->upstream);
+    } else if (last && !more && !c->tls) {
+        close_client(c); // nothing comes for which the kernel would reset the connection: no need to wait for the peer's end
     } else {
         begin_linger(c);
     }

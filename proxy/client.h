@@ -54,8 +54,8 @@ bool lt_client_head(struct lt_client *c, struct lt_buf *out, const struct lt_h1_
 // The HTTP/2 connection is over: at once, or (`politely`) when the peer has read what it was sent.
 void lt_client_end(struct lt_client *c, bool politely);
 
-// Called by the exchange when it is over. `keep`: the connection can carry another request.
-void lt_client_exchange_done(struct lt_client *c, bool keep);
+// Called by the exchange when it is over. `keep`: the connection can carry another request. `last`: the client said that it sends nothing more.
+void lt_client_exchange_done(struct lt_client *c, bool keep, bool last);
 
 // Breaks the connection off (RST), so that an unfinished answer cannot be taken for a finished one. The exchange, if there is one, must have
 // let go of the client before.

@@ -408,6 +408,6 @@ void lt_exchange_finish(struct lt_exchange *x) {
     struct lt_client *c = x->client;
     x->client = NULL;
     if (c)
-        lt_client_exchange_done(c, x->keep && lt_body_done(&x->request_body));
+        lt_client_exchange_done(c, x->keep && lt_body_done(&x->request_body), x->request_framing.last);
     lt_loop_defer(&x->worker->loop, &x->free_later);
 }

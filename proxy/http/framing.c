@@ -82,6 +82,7 @@ enum lt_h1_reason lt_framing_request(const struct lt_h1_head *head, struct lt_fr
     else if (has_length && f->length)
         f->kind = LT_BODY_LENGTH;
     f->keep_alive = keeps_alive(head);
+    f->last = !f->keep_alive && f->kind == LT_BODY_NONE && connection_has(&head->headers, LT_S("close"));
     if (f->kind == LT_BODY_NONE)
         f->upgrade_protocol = upgrade_of(head);
     f->upgrade = f->upgrade_protocol.n > 0;

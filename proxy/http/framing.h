@@ -11,6 +11,7 @@ struct lt_framing {
     enum lt_body_kind kind;
     uint64_t length;      // LT_BODY_LENGTH: what is left at the start (> 0); for HEAD and 304 the kind is NONE
     bool keep_alive;      // the sender lets this connection live on after the message
+    bool last;            // request: says "Connection: close" and has no body: nothing follows (RFC 9112 section 9.6)
     bool trailers;        // request: TE: trailers. They are passed on, so the application may be told
     bool expect_continue; // request: Expect: 100-continue
     bool upgrade;         // request: asks to switch (Connection: upgrade and an Upgrade field, HTTP/1.1, no body);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several requests on one connection, and clients that leave in the middle of one (RFC 9112 section 9)."""
+import random
 import threading
 
 import pytest
@@ -143,6 +144,45 @@ def test_pipelined_behind_close_is_not_run(lethe, app):
         assert c.response().status == 200
         assert c.end() == ("eof", b"")
     assert not app.seen("/never")
+
+
+def holds(lethe, c):
+    """Does a process still hold the other end? Of a socket that was closed, the kernel knows no inode any more."""
+    ends = [f"{port:04X}" for _, port in (c.sock.getpeername(), c.sock.getsockname())]
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f]
+    return any([row[1][-4:], row[2][-4:]] == ends and row[9] != "0" for row in rows)
+
+
+@pytest.mark.parametrize("request_,last", [
+    (b"GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", True),
+    (b"POST /end HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", False),
+    (b"GET /end HTTP/1.0\r\nHost: a\r\n\r\n", False),
+    (b"GET /end\r\n\r\n", False),
+])
+def test_who_says_the_last_request_is_not_waited_for(lethe, request_, last):
+    """Everybody else may have something on its way, for which the kernel would take back an answer that is not read yet."""
+    with Client(lethe.address) as c:
+        c.send(request_)
+        how, text = c.end()
+        assert how == "eof" and text.startswith(b"HTTP/1.")
+        if last:
+            wait_for(lambda: not holds(lethe, c), seconds=1)
+        else:
+            assert holds(lethe, c)
+
+
+def test_last_answer_is_whole_for_a_slow_reader(lethe, app):
+    body = random.Random(1).randbytes(6 << 20)
+
+    @app.on("/large")
+    def _(conn, head):
+        conn.send(answer(body))
+        return True
+    with Client(lethe.address, rcvbuf=4096) as c:
+        c.send(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        r = c.response()
+        assert r.has_option("close") and r.body == body and c.end() == ("eof", b"")
 
 
 # --- clients that leave ---

@@ -28,7 +28,10 @@ static void describe(char *out, size_t size, enum lt_h1_reason r, const struct l
     if (r != LT_H1_OK)
         snprintf(out, size, "%s", lt_h1_reason_name(r));
     else
-        snprintf(out, size, "%s%s%s%s%s%.*s", kinds[f->kind], length, f->keep_alive ? " keep" : "",
+        snprintf(out, size, "%s%s%s%s%s%.*s", kinds[f->kind], length,
+                 f->keep_alive ? " keep"
+                 : f->last     ? " last"
+                               : "",
                  f->expect_continue ? " expect" : "", f->upgrade ? " upgrade " : "", (int)f->upgrade_protocol.n,
                  f->upgrade_protocol.n ? f->upgrade_protocol.p : "");
 }
@@ -132,10 +135,12 @@ Test(framing, transfer_encodings_that_are_refused) {
 
 Test(framing, keep_alive) {
     static const struct row rows[] = {
-        {GET11, "Connection: close\r\n", "none"},
-        {GET11, "Connection: CLOSE\r\n", "none"},
-        {GET11, "Connection: x, close\r\n", "none"},
-        {GET11, "Connection: keep-alive\r\nConnection: close\r\n", "none"},
+        {GET11, "Connection: close\r\n", "none last"},
+        {GET11, "Connection: CLOSE\r\n", "none last"},
+        {GET11, "Connection: x, close\r\n", "none last"},
+        {GET11, "Connection: keep-alive\r\nConnection: close\r\n", "none last"},
+        {POST11, CL "5\r\nConnection: close\r\n", "length 5"},
+        {POST11, CL "0\r\nConnection: close\r\n", "none last"},
         {GET11, "Connection: keep-alive\r\n", "none keep"},
         {GET11, "Connection: closed\r\n", "none keep"},
         {GET11, "Connection:\r\n", "none keep"},
@@ -143,7 +148,7 @@ Test(framing, keep_alive) {
         {GET10, "", "none"},
         {GET10, "Connection: keep-alive\r\n", "none keep"},
         {GET10, "Connection: Keep-Alive, x\r\n", "none keep"},
-        {GET10, "Connection: keep-alive, close\r\n", "none"},
+        {GET10, "Connection: keep-alive, close\r\n", "none last"},
         {GET10, "Proxy-Connection: keep-alive\r\n", "none"},
     };
     check(rows, COUNT(rows), false);
