@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/lost.h"
+#include "modules/session/unnamed.h"
 
 enum { TRIES = 4 };
 
@@ -168,6 +169,15 @@ static enum lt_verdict settled(struct lt_call *c) {
     return LT_NEXT;
 }
 
+// What stays in the answer and may be a session's cookie all the same.
+static void look_for_unnamed(struct lt_call *c) {
+    struct lt_set_cookie cookie;
+    const struct lt_headers *h = &lt_call_response(c)->headers;
+    for (struct lt_header *f = NULL; (f = lt_headers_next(h, LT_HDR_SET_COOKIE, f));)
+        if (lt_set_cookie_parse(f->value, &cookie) && unnamed_looks_like_session(&cookie))
+            unnamed_note(cookie.name, lt_call_request(c)->path);
+}
+
 enum lt_verdict session_on_response(struct lt_call *c) {
     struct session_call *st = c->state;
     const struct session_conf *conf = session_conf(c);
@@ -175,6 +185,7 @@ enum lt_verdict session_on_response(struct lt_call *c) {
     if (!jar_strip_location(response, lt_call_arena(c)))
         return lt_call_fail(c, 503, "memory");
     jar_take_response(response, &conf->cookies, &st->changes);
+    look_for_unnamed(c);
     if (st->exempt || st->anonymous)
         return LT_NEXT;
     if (st->session.settled && st->changes.n == 0)

@@ -3,6 +3,8 @@
 #include "modules/session/state.h"
 
 #include "base/lost.h"
+#include "config/pattern.h"
+#include "modules/session/unnamed.h"
 
 #include <stdio.h>
 
@@ -133,6 +135,23 @@ static void tell_figures(struct lt_exam *e) {
         lt_exam_number(e, "sessions", figures[i].name, lt_exam_total(e, figures[i].row));
 }
 
+// Those that the configuration has named since are none any more.
+static void ask_about_unnamed(struct lt_exam *e) {
+    const struct session_conf *conf = e->conf;
+    struct unnamed rows[UNNAMED_ROWS];
+    unsigned n = unnamed_look(rows, UNNAMED_ROWS);
+    for (unsigned i = 0; i < n; i++) {
+        struct lt_span name = lt_span_cstr(rows[i].name);
+        if (cookie_kind(name, &conf->cookies) == COOKIE_OTHER && !lt_pattern_list_matches(&conf->ignore_cookies, name))
+            lt_exam_unsure(e, LT_REQ_MEMORY,
+                           "if the application knows its users by that cookie, add it to session.cookies (with files: "
+                           "to files.cookie, too); if not, to session.ignore_cookies",
+                           "the cookie \"%s\" looks like a session's and is not in session.cookies: it goes to the "
+                           "client as it is, and nothing is carried for it (%llu so far, the last on %s)",
+                           rows[i].name, (unsigned long long)rows[i].count, rows[i].route);
+    }
+}
+
 void session_examine(struct lt_exam *e) {
     struct lt_lost rows[LT_LOST_ROWS];
     unsigned n = lt_lost_look(rows, LT_LOST_ROWS);
@@ -147,6 +166,7 @@ void session_examine(struct lt_exam *e) {
         lt_exam_note(e,
                      "no answer has set one of session.cookies yet; if somebody has logged in, write the name of the "
                      "application's cookie there");
+    ask_about_unnamed(e);
     if (!e->carriers)
         lt_exam_unsure(
             e, LT_REQ_MEMORY,

@@ -48,6 +48,14 @@ static const struct lt_option options[] = {
      .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the "
             "server; the client "
             "gets one opaque token instead."},
+    {.name = "ignore_cookies",
+     .type = LT_OPT_LIST,
+     .offset = AT(ignore_cookies),
+     .fallback = "",
+     .max = 64,
+     .unit = "names",
+     .check = check_cookie,
+     .doc = "Cookies that look like a session's and are none: `name` or `prefix*`. `lethe doctor` does not ask about them."},
     {.name = "idle_ttl",
      .type = LT_OPT_DURATION,
      .offset = AT(idle_ttl),

@@ -18,7 +18,7 @@
 enum on_outage { OUTAGE_REJECT, OUTAGE_SEALED, OUTAGE_ANONYMOUS };
 
 struct session_conf {
-    struct lt_option_list cookies, exempt;
+    struct lt_option_list cookies, ignore_cookies, exempt;
     int64_t idle_ttl, absolute_ttl, rotate_grace, lock_ttl, lock_wait, store_timeout, client_max;
     struct lt_span cookie_name, prefix, revocations;
     int on_outage; // enum on_outage

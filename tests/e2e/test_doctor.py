@@ -63,6 +63,22 @@ def test_balancer_still_sticky(lethe, origin, client):
     assert "aws-alb" in what and "stickiness.enabled=false" in do
 
 
+@pytest.mark.parametrize("option,asked", [
+    ({}, True), ({"session.cookies": "SHOPSESS"}, False), ({"session.ignore_cookies": "SHOP*"}, False), ({"session.ignore_cookies": "SHOP"}, True)])
+def test_session_cookie_that_nobody_named(lethe, origin, client, option, asked):
+    value = os.urandom(16).hex()
+
+    def app(conn):
+        while conn.request():
+            conn.send(answer(headers=f"Set-Cookie: SHOPSESS={value}; Path=/\r\nSet-Cookie: theme=dark\r\n"))
+    l = lethe(origin(app), {"store": "sealed", "keys": keys(), **option})
+    client(l).get("/login?user=alice")
+    text = doctor(l, 0)
+    assert ('"SHOPSESS" looks like' in text and "the last on /login" in text and "to session.ignore_cookies" in text) == asked
+    assert value not in text and value not in l.process.tail()
+    assert len(l.events("unnamed_cookie")) == ("session.cookies" not in option)
+
+
 def test_directory_of_somebody_else(cluster_of, tmp_path):
     """files.dir is not where the application keeps its sessions."""
     other = tmp_path / "other"
