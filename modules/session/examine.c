@@ -2,15 +2,19 @@
 // The session module's part of `lethe doctor`: what became of sessions, and the verdict on those that were lost.
 #include "modules/session/state.h"
 
+#include "base/clock.h"
 #include "base/lost.h"
 #include "config/pattern.h"
 #include "modules/session/unnamed.h"
 
 #include <stdio.h>
 
+enum { PASSED_MIN = 60 }; // an outage so long ago is no finding any more
+
 static const struct cause {
     const char *reason, *what, *remedy;
     enum lt_requirement breaks;
+    bool passes; // an outage, not the way in which things are set up
 } causes[] = {
     {"missing_file", "the application did not know a session whose file lethe should have carried, and began another",
      "files.dir must be the directory of the application beside this lethe, shared with it alone; see docs/stacks",
@@ -25,19 +29,31 @@ static const struct cause {
      LT_REQ_MEMORY},
     {"not_committed", "what a request made of its session could not be stored, and its answer failed",
      "see lethe_store_seconds and lethe_store_breaker_open: the store was away, or a request lasted beyond its lease",
-     LT_REQ_STORE},
+     LT_REQ_STORE, true},
 };
 
-static void verdict(struct lt_exam *e, const struct lt_lost *row) {
-    for (unsigned i = 0; i < sizeof causes / sizeof *causes; i++)
-        if (strcmp(causes[i].reason, row->reason) == 0)
-            lt_exam_found(e,
-                          &(struct lt_found){.breaks = causes[i].breaks,
-                                             .remedy = causes[i].remedy,
-                                             .route = row->route,
-                                             .example = row->reason,
-                                             .count = row->count},
-                          "%s", causes[i].what);
+static void verdict(struct lt_exam *e, const struct lt_lost *row, const struct cause *cause) {
+    int64_t minutes = (lt_clock_mono() - row->last) / 60000;
+    if (cause->passes && minutes >= PASSED_MIN)
+        lt_exam_note(e, "%s, on %s: %llu times, the last %lld h %lld min ago", cause->what, row->route,
+                     (unsigned long long)row->count, (long long)(minutes / 60), (long long)(minutes % 60));
+    else
+        lt_exam_found(e,
+                      &(struct lt_found){.breaks = cause->breaks,
+                                         .remedy = cause->remedy,
+                                         .route = row->route,
+                                         .example = cause->reason,
+                                         .count = row->count},
+                      "%s", cause->what);
+}
+
+static void tell_lost(struct lt_exam *e) {
+    struct lt_lost rows[LT_LOST_ROWS];
+    unsigned n = lt_lost_look(rows, LT_LOST_ROWS);
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned k = 0; k < sizeof causes / sizeof *causes; k++)
+            if (strcmp(causes[k].reason, rows[i].reason) == 0)
+                verdict(e, &rows[i], &causes[k]);
 }
 
 // The store's kind by its URL, of which nothing else is shown.
@@ -153,15 +169,12 @@ static void ask_about_unnamed(struct lt_exam *e) {
 }
 
 void session_examine(struct lt_exam *e) {
-    struct lt_lost rows[LT_LOST_ROWS];
-    unsigned n = lt_lost_look(rows, LT_LOST_ROWS);
     unsigned long long created = lt_exam_total(e, M_CREATED), loaded = lt_exam_total(e, M_LOADED);
     lt_exam_note(e, "%llu sessions made, %llu loads, %llu new ids, %llu ended", created, loaded,
                  (unsigned long long)lt_exam_total(e, M_ROTATED), (unsigned long long)lt_exam_total(e, M_ENDED));
     look_at_store(e);
     tell_figures(e);
-    for (unsigned i = 0; i < n; i++)
-        verdict(e, &rows[i]);
+    tell_lost(e);
     if (created + loaded == 0)
         lt_exam_note(e,
                      "no answer has set one of session.cookies yet; if somebody has logged in, write the name of the "

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/lost.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdio.h>
 
@@ -32,8 +34,10 @@ void lt_lost_add(const char *reason, struct lt_span path) {
         snprintf(route, sizeof route, "other"); // the rest of the table is for each reason's rest
     struct lt_lost *row = find(reason, route);
     row = row ? row : make(reason, route);
-    if (row)
+    if (row) {
         row->count++;
+        row->last = lt_clock_mono();
+    }
     pthread_mutex_unlock(&lock);
 }
 

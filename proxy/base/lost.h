@@ -13,6 +13,7 @@ struct lt_lost {
     const char *reason; // a literal: "missing_file"
     char route[LT_ROUTE];
     uint64_t count;
+    int64_t last; // monotonic ms: the latest of them
 };
 
 // `path`: of the request; counted under its route, or "other" when the table is full.
