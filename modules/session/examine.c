@@ -151,20 +151,31 @@ static void tell_figures(struct lt_exam *e) {
         lt_exam_number(e, "sessions", figures[i].name, lt_exam_total(e, figures[i].row));
 }
 
-// Those that the configuration has named since are none any more.
-static void ask_about_unnamed(struct lt_exam *e) {
+static void ask_about(struct lt_exam *e, const struct unnamed *row, bool carries) {
+    static const char remedy[] = "if the application knows its users by that cookie, add it to session.cookies (with "
+                                 "files: to files.cookie, too); if not, to session.ignore_cookies";
+    if (carries)
+        lt_exam_unsure(e, LT_REQ_MEMORY, remedy,
+                       "the cookie \"%s\" looks like a session's and is not in session.cookies: it goes to the client "
+                       "as it is, and nothing is carried for it (%llu so far, the last on %s)",
+                       row->name, (unsigned long long)row->count, row->route);
+    else
+        lt_exam_found(
+            e,
+            &(struct lt_found){
+                .breaks = LT_REQ_MEMORY, .remedy = remedy, .route = row->route, .example = row->name, .count = row->count},
+            "no session has been carried yet, and a cookie that looks like one is not in session.cookies");
+}
+
+// `carries`: some session was. Those that the configuration has named since are none any more.
+static void ask_about_unnamed(struct lt_exam *e, bool carries) {
     const struct session_conf *conf = e->conf;
     struct unnamed rows[UNNAMED_ROWS];
     unsigned n = unnamed_look(rows, UNNAMED_ROWS);
     for (unsigned i = 0; i < n; i++) {
         struct lt_span name = lt_span_cstr(rows[i].name);
         if (cookie_kind(name, &conf->cookies) == COOKIE_OTHER && !lt_pattern_list_matches(&conf->ignore_cookies, name))
-            lt_exam_unsure(e, LT_REQ_MEMORY,
-                           "if the application knows its users by that cookie, add it to session.cookies (with files: "
-                           "to files.cookie, too); if not, to session.ignore_cookies",
-                           "the cookie \"%s\" looks like a session's and is not in session.cookies: it goes to the "
-                           "client as it is, and nothing is carried for it (%llu so far, the last on %s)",
-                           rows[i].name, (unsigned long long)rows[i].count, rows[i].route);
+            ask_about(e, &rows[i], carries);
     }
 }
 
@@ -179,7 +190,7 @@ void session_examine(struct lt_exam *e) {
         lt_exam_note(e,
                      "no answer has set one of session.cookies yet; if somebody has logged in, write the name of the "
                      "application's cookie there");
-    ask_about_unnamed(e);
+    ask_about_unnamed(e, created + loaded > 0);
     if (!e->carriers)
         lt_exam_unsure(
             e, LT_REQ_MEMORY,

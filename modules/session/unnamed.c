@@ -78,7 +78,10 @@ void unnamed_note(struct lt_span name, struct lt_span path) {
         snprintf(row->route, sizeof row->route, "%s", route);
     pthread_mutex_unlock(&lock);
     if (first)
-        LT_LOG(LT_LOG_WARN, "unnamed_cookie", lt_fs("cookie", text), lt_fs("route", route));
+        LT_LOG(
+            LT_LOG_WARN, "unnamed_cookie", lt_fs("cookie", text), lt_fs("route", route),
+            lt_fs("why", "it looks like a session's, and session.cookies does not name it"),
+            lt_fs("do", "add it to session.cookies (with files: to files.cookie, too) or to session.ignore_cookies"));
 }
 
 unsigned unnamed_look(struct unnamed *rows, unsigned max) {
