@@ -80,7 +80,7 @@ static void begin_linger(struct lt_client *c) {
 // Between two requests: with all sent, waits for the next one.
 static void go_idle(struct lt_client *c) {
     int64_t patience = conf(c)->timeouts->idle;
-    if (c->worker->closing) // its answer did not say that the connection ends: the next request may be on its way
+    if (lt_worker_closes(c->worker)) // its answer did not say that the connection ends: the next request may be on its way
         patience = conf(c)->timeouts->drain_quiet;
     if (patience == 0 || c->ended) {
         begin_linger(c);
@@ -127,7 +127,7 @@ static void go_on_with_tls(struct lt_client *c) {
         lt_worker_count(c->worker, lt_stream_resumed(&c->stream) ? LT_M_TLS_RESUMED : LT_M_TLS_FULL, 1);
         set_state(c, LT_CLIENT_IDLE);
         lt_timer_set(&c->worker->loop, &c->timer,
-                     c->worker->closing ? conf(c)->timeouts->drain_quiet : conf(c)->timeouts->idle);
+                     lt_worker_closes(c->worker) ? conf(c)->timeouts->drain_quiet : conf(c)->timeouts->idle);
     }
 }
 
@@ -413,7 +413,7 @@ void lt_client_drain(struct lt_client *c) {
         lt_h2_drain(c->h2);
         return;
     }
-    if (!c->worker->closing) // the answers' "Connection: close" is enough
+    if (!lt_worker_closes(c->worker)) // the answers' "Connection: close" is enough
         return;
     if (c->state == LT_CLIENT_TUNNEL) {
         lt_tunnel_drain(c->x);

@@ -67,7 +67,7 @@ void lt_client_close(struct lt_client *c);
 // Ends it when the drain's time is up: a running exchange ends now.
 void lt_client_cut(struct lt_client *c);
 
-// Called twice for each connection that there is. When the drain begins (worker.draining): tells the client that no further request will
-// be taken, if its protocol can say so without an answer. When it is quiet (worker.closing): takes a request that stands in the socket;
+// Called twice for each connection that there is. When the drain begins (LT_WORKER_DRAINS): tells the client that no further request will
+// be taken, if its protocol can say so without an answer. When it is quiet (LT_WORKER_CLOSES): takes a request that stands in the socket;
 // without one it is closed if it is idle. One that has carried none yet has another quiet period for its first.
 void lt_client_drain(struct lt_client *c);

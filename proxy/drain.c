@@ -20,11 +20,11 @@ void lt_drain_setup(const struct lt_timeouts_conf *t) {
     drain.quiet = t->drain_quiet;
 }
 
-static void each_worker(void (*act)(struct lt_worker *w)) {
+static void ask_workers(enum lt_worker_phase phase) {
     unsigned n;
     struct lt_worker *workers = lt_process_workers(&n);
     for (unsigned i = 0; i < n; i++)
-        act(&workers[i]);
+        lt_worker_ask(&workers[i], phase);
 }
 
 static void begin(void) {
@@ -41,19 +41,20 @@ void lt_drain_begin(bool at_once) {
         lt_notify_stopping(drain.limit);
         atomic_store(&drain.seen, true);
         begin();
-        each_worker(lt_worker_drain);
+        ask_workers(LT_WORKER_DRAINS);
     }
     if (at_once)
         drain.quiet_until = 0;
 }
 
 void lt_drain_hand_over(void) {
-    unsigned n;
-    struct lt_worker *sides = lt_process_sides(&n);
+    unsigned n, n_sides;
+    struct lt_worker *workers = lt_process_workers(&n), *sides = lt_process_sides(&n_sides);
     begin();
     drain.handed_over = true;
-    each_worker(lt_worker_leave);
     for (unsigned i = 0; i < n; i++)
+        lt_worker_leave(&workers[i]);
+    for (unsigned i = 0; i < n_sides; i++)
         lt_worker_leave(&sides[i]);
 }
 
@@ -75,13 +76,13 @@ bool lt_drain_step(void) {
     if (drain.phase == LT_DRAIN_QUIET && now >= quiet_at()) {
         drain.phase = LT_DRAIN_CLOSING;
         LT_LOG(LT_LOG_INFO, "closing", lt_fn("after_ms", now - drain.began));
-        each_worker(lt_worker_close);
+        ask_workers(LT_WORKER_CLOSES);
     }
     if (drain.phase == LT_DRAIN_CLOSING && now >= drain.until) {
         drain.phase = LT_DRAIN_CUT;
         drain.until = now + CUT_MS;
         LT_LOG(LT_LOG_WARN, "forced_end", lt_fs("why", "timeouts.drain"));
-        each_worker(lt_worker_cut);
+        ask_workers(LT_WORKER_CUTS);
     }
     return drain.phase != LT_DRAIN_CUT || now < drain.until;
 }

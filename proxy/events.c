@@ -42,7 +42,7 @@ static bool send_piece(struct lt_exchange *x, bool last) {
 static bool is_over(const struct lt_exchange *x) {
     struct lt_process_view view;
     lt_process_look(&view);
-    return view.draining || x->worker->draining || x->generation != x->worker->generation;
+    return view.draining || lt_worker_drains(x->worker) || x->generation != x->worker->generation;
 }
 
 // Has the client not yet taken what it was given? Then this piece is not for it: neither we nor the kernel keep old ones.

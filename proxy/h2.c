@@ -281,7 +281,7 @@ struct lt_h2 *lt_h2_new(struct lt_client *c) {
     set_timer(h);
     take(h, lt_inbox_span(&c->in));
     lt_inbox_fini(&c->in);
-    if (c->worker->draining)
+    if (lt_worker_drains(c->worker))
         lt_h2_drain(h);
     return h;
 }
@@ -352,7 +352,7 @@ static void tell_tunnel(struct lt_client *c) {
 }
 
 void lt_h2_drain(struct lt_h2 *h) {
-    if (h->client->worker->closing)
+    if (lt_worker_closes(h->client->worker))
         each_client(h, tell_tunnel);
     if (h->state == LT_H2_OPEN) {
         h->state = LT_H2_NOTICED;

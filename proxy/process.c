@@ -359,11 +359,11 @@ static void join_all(void) {
     clock_gettime(CLOCK_REALTIME, &limit);
     limit.tv_sec += SIDES_SECONDS;
     for (unsigned i = 0; i < process.n_sides; i++) // the last requests may have asked them
-        lt_worker_close(&process.sides[i]);
+        lt_worker_ask(&process.sides[i], LT_WORKER_CLOSES);
     for (unsigned i = 0; i < process.n_sides; i++) {
         if (pthread_timedjoin_np(process.sides[i].thread, NULL, &limit) == 0)
             continue;
-        lt_worker_stop(&process.sides[i]);
+        lt_worker_ask(&process.sides[i], LT_WORKER_STOPS);
         pthread_join(process.sides[i].thread, NULL);
     }
 }

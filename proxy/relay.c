@@ -200,7 +200,7 @@ static void decide_framing(struct lt_exchange *x, struct lt_h1_out *how) {
         }
     }
     x->out = f->kind == LT_BODY_NONE ? LT_BODY_NONE : how->kind;
-    if (x->worker->draining || !x->client || x->out == LT_BODY_CLOSE ||
+    if (lt_worker_drains(x->worker) || !x->client || x->out == LT_BODY_CLOSE ||
         (!x->request_sent && !lt_body_done(&x->request_body)))
         x->keep = false;
     how->close = !x->keep;

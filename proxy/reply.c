@@ -55,7 +55,7 @@ void lt_reply(struct lt_exchange *x, int status, const char *reason, const char 
     x->reason = reason;
     x->bytes = body.n;
     bool unread = !lt_body_done(&x->request_body);
-    if (close || unread || x->request_framing.kind == LT_BODY_CLOSE || x->worker->draining)
+    if (close || unread || x->request_framing.kind == LT_BODY_CLOSE || lt_worker_drains(x->worker))
         x->keep = false;
     struct lt_client *c = x->client;
     lt_buf_consume(out, out->len);

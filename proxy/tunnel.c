@@ -62,7 +62,7 @@ void lt_tunnel_begin(struct lt_exchange *x) {
     x->client->state = LT_CLIENT_TUNNEL;
     lt_timer_set(&x->worker->loop, &x->timer, x->generation->snapshot->core.timeouts->tunnel);
     watch_frames(x);
-    if (x->worker->closing)
+    if (lt_worker_closes(x->worker))
         lt_tunnel_drain(x);
     else
         lt_tunnel_move(x);

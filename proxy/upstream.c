@@ -276,7 +276,7 @@ void lt_pool_cancel(struct lt_upstream_pool *p, struct lt_upstream_wish *w) {
 
 void lt_upstream_release(struct lt_upstream *u, bool keep) {
     struct lt_upstream_pool *p = u->pool;
-    if (!keep || lt_stream_pending(&u->stream) || lt_inbox_span(&u->in).n || p->worker->closing) {
+    if (!keep || lt_stream_pending(&u->stream) || lt_inbox_span(&u->in).n || lt_worker_closes(p->worker)) {
         close_upstream(u);
         return;
     }

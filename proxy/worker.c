@@ -214,7 +214,7 @@ static void on_heartbeat(struct lt_timer *t) {
 }
 
 void lt_worker_check_drained(struct lt_worker *w) {
-    if (w->closing && w->n_clients == 0 && w->users == 0)
+    if (lt_worker_closes(w) && w->n_clients == 0 && w->users == 0)
         lt_loop_stop(&w->loop);
 }
 
@@ -225,19 +225,11 @@ static void each_client(struct lt_worker *w, void (*act)(struct lt_client *c)) {
     }
 }
 
-static void begin_drain(struct lt_worker *w, bool leave) {
-    if (leave)
-        lt_listener_close_all(w, false); // what stands in their queues is the other process's
-    if (w->draining)
-        return;
-    w->draining = true;
-    each_client(w, lt_client_drain);
-}
-
-static void close_down(struct lt_worker *w) {
-    w->draining = w->closing = true;
-    lt_listener_close_all(w, true);
-    each_client(w, lt_client_drain);
+static void enter(struct lt_worker *w, enum lt_worker_phase phase) {
+    w->phase = phase;
+    if (phase == LT_WORKER_CLOSES)
+        lt_listener_close_all(w, true);
+    each_client(w, phase == LT_WORKER_CUTS ? lt_client_cut : lt_client_drain);
     lt_worker_check_drained(w);
 }
 
@@ -263,14 +255,14 @@ static void on_apply(struct lt_task *t) {
     struct lt_snapshot *s = atomic_exchange(&w->next, NULL);
     if (s)
         take_over(w, s);
-    if (atomic_load(&w->stop_asked))
+    if (atomic_exchange(&w->leave_asked, false))
+        lt_listener_close_all(w, false); // what stands in their queues is the other process's
+    enum lt_worker_phase asked = atomic_load(&w->asked);
+    if (asked == LT_WORKER_STOPS)
         lt_loop_stop(&w->loop);
-    else if (atomic_exchange(&w->cut_asked, false))
-        each_client(w, lt_client_cut);
-    else if (atomic_load(&w->close_asked) && !w->closing)
-        close_down(w);
-    else if (atomic_load(&w->leave_asked) || atomic_load(&w->drain_asked))
-        begin_drain(w, atomic_load(&w->leave_asked));
+    else
+        while (w->phase < asked)
+            enter(w, w->phase + 1);
 }
 
 static void post_apply(struct lt_worker *w) {
@@ -283,29 +275,15 @@ void lt_worker_reload(struct lt_worker *w, struct lt_snapshot *s) {
     post_apply(w);
 }
 
-void lt_worker_drain(struct lt_worker *w) {
-    atomic_store(&w->drain_asked, true);
+void lt_worker_ask(struct lt_worker *w, enum lt_worker_phase phase) {
+    if (phase > atomic_load(&w->asked)) // nobody else writes it
+        atomic_store(&w->asked, phase);
     post_apply(w);
 }
 
 void lt_worker_leave(struct lt_worker *w) {
     atomic_store(&w->leave_asked, true);
-    post_apply(w);
-}
-
-void lt_worker_close(struct lt_worker *w) {
-    atomic_store(&w->close_asked, true);
-    post_apply(w);
-}
-
-void lt_worker_cut(struct lt_worker *w) {
-    atomic_store(&w->cut_asked, true);
-    post_apply(w);
-}
-
-void lt_worker_stop(struct lt_worker *w) {
-    atomic_store(&w->stop_asked, true);
-    post_apply(w);
+    lt_worker_ask(w, LT_WORKER_DRAINS);
 }
 
 static void *run(void *arg) {

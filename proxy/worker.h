@@ -73,6 +73,15 @@ enum {
     LT_REJECT_FLOOD
 };
 
+// How far the worker's end has come; it only rises.
+enum lt_worker_phase {
+    LT_WORKER_SERVES,
+    LT_WORKER_DRAINS, // goes on serving, each answer ends its connection
+    LT_WORKER_CLOSES, // it is quiet, or time: the listeners are closed, idle connections end, and the loop once nothing is left
+    LT_WORKER_CUTS,  // the drain's time is up: what still runs is broken off; modules give back their locks
+    LT_WORKER_STOPS, // the loop ends, whatever it does
+};
+
 struct lt_worker {
     struct lt_loop loop;
     unsigned index;
@@ -87,9 +96,8 @@ struct lt_worker {
     unsigned n_clients;
     unsigned users; // references to generations beyond the worker's own
     struct lt_list listeners;
-    unsigned n_events;            // streams of events under way
-    bool draining;                // every answer says Connection: close
-    bool closing;                 // the listeners are closed, idle connections end
+    unsigned n_events; // streams of events under way
+    enum lt_worker_phase phase;
     _Atomic int64_t last_request; // lt_clock_mono() of the last one that went to the application; kept only while draining
     struct lt_timer heartbeat;
     _Atomic int64_t beat; // lt_clock_mono() of the last heartbeat
@@ -99,9 +107,10 @@ struct lt_worker {
     struct lt_buf access; // access log lines of this turn
     struct lt_task access_flush;
     uint64_t id_prefix, id_count;       // request ids
-    struct lt_task apply;               // posted by the main thread: reload, drain, stop
+    struct lt_task apply;               // posted by the main thread: what it asks for
     _Atomic(struct lt_snapshot *) next; // the configuration to take over, or NULL
-    atomic_bool drain_asked, leave_asked, close_asked, cut_asked, stop_asked, apply_posted;
+    atomic_uint asked;                  // the phase to go on to
+    atomic_bool leave_asked, apply_posted;
     atomic_uint serial, refused; // of the last snapshot that it took over, or could not
 };
 
@@ -117,16 +126,18 @@ bool lt_worker_start(struct lt_worker *w);
 // From the main thread.
 // Takes over a configuration (a reference is handed over).
 void lt_worker_reload(struct lt_worker *w, struct lt_snapshot *s);
-// The drain begins: goes on serving, each answer ends its connection.
-void lt_worker_drain(struct lt_worker *w);
-// The same, but another process has the listening sockets from now on.
+// Goes on to this phase, through those before it (but to STOPS at once); never back.
+void lt_worker_ask(struct lt_worker *w, enum lt_worker_phase phase);
+// It drains, and another process has the listening sockets from now on.
 void lt_worker_leave(struct lt_worker *w);
-// It is quiet, or time: the listeners close, idle connections end, and the loop once nothing is left.
-void lt_worker_close(struct lt_worker *w);
-// The drain's time is up: what still runs is broken off; modules give back their locks.
-void lt_worker_cut(struct lt_worker *w);
-// Ends the loop whatever it does.
-void lt_worker_stop(struct lt_worker *w);
+
+static inline bool lt_worker_drains(const struct lt_worker *w) {
+    return w->phase >= LT_WORKER_DRAINS;
+}
+
+static inline bool lt_worker_closes(const struct lt_worker *w) {
+    return w->phase >= LT_WORKER_CLOSES;
+}
 
 static inline void lt_worker_count(struct lt_worker *w, unsigned metric, int64_t delta) {
     lt_metric_add(&w->core_metrics, metric, delta);
@@ -134,7 +145,7 @@ static inline void lt_worker_count(struct lt_worker *w, unsigned metric, int64_t
 
 // A request goes to the application: the drain is not quiet yet.
 static inline void lt_worker_note_request(struct lt_worker *w) {
-    if (w->draining)
+    if (lt_worker_drains(w))
         atomic_store(&w->last_request, lt_clock_mono());
 }
 
