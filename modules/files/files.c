@@ -2,6 +2,7 @@
 // A state carrier for sessions that an application keeps in files. This file: options and start.
 #include "modules/files/files.h"
 
+#include "config/pattern.h"
 #include "modules/files/state.h"
 
 #include <errno.h>
@@ -26,10 +27,29 @@ static bool is_custom(const struct files_conf *conf) {
     return strcmp(files_profile_names[conf->profile], "custom") == 0;
 }
 
+static struct lt_span cookie_of(const struct files_conf *conf) {
+    return conf->cookie.n ? conf->cookie : lt_span_cstr(files_profile_of(conf->profile)->cookie);
+}
+
+// A session whose cookie the session module leaves to the client has no record to carry a file in.
+static void check_cookie(const struct lt_config *config, struct lt_diag *diag) {
+    const struct files_conf *conf = lt_config_group(config, "files");
+    const struct lt_option_list *names = lt_config_list(config, "session.cookies");
+    struct lt_span cookie = cookie_of(conf);
+    if (!names || names->n == 0 || cookie.n == 0 || lt_pattern_list_matches(names, cookie))
+        return;
+    lt_diag_add(
+        diag,
+        "files.cookie: \"%.*s\"%s is not in session.cookies, so no file would be carried; write the name of the "
+        "application's session cookie into both (session.cookies begins with \"%.*s\")",
+        (int)cookie.n, cookie.p, conf->cookie.n ? "" : ", the profile's own,", (int)names->v[0].n, names->v[0].p);
+}
+
 static void check(const struct lt_config *config, struct lt_diag *diag) {
     const struct files_conf *conf = lt_config_group(config, "files");
     if (!enabled(conf))
         return;
+    check_cookie(config, diag);
     if (conf->dir.n == 0)
         lt_diag_add(
             diag,
@@ -107,7 +127,7 @@ static bool open_dir(struct files_worker *w, const struct files_conf *conf, cons
 static void set_profile(struct files_worker *w, const struct files_conf *conf) {
     const struct files_profile *p = files_profile_of(conf->profile);
     bool custom = is_custom(conf);
-    w->cookie = conf->cookie.n ? conf->cookie : lt_span_cstr(p->cookie);
+    w->cookie = cookie_of(conf);
     w->id = custom ? (enum files_id)conf->id : p->id;
     w->always = p->always;
     w->holds = p->holds;
@@ -179,7 +199,8 @@ static const struct lt_option options[] = {
      .offset = AT(cookie),
      .fallback = "",
      .unit = "name",
-     .doc = "The session cookie whose value names the file. Empty: the profile's own (`PHPSESSID`)."},
+     .doc = "The session cookie whose value names the file, which session.cookies must have as well. Empty: the profile's own "
+            "(`PHPSESSID`)."},
     {.name = "id",
      .type = LT_OPT_ENUM,
      .offset = AT(id),

@@ -152,13 +152,15 @@ static void tell_figures(struct lt_exam *e) {
 }
 
 static void ask_about(struct lt_exam *e, const struct unnamed *row, bool carries) {
-    static const char remedy[] = "if the application knows its users by that cookie, add it to session.cookies (with "
-                                 "files: to files.cookie, too); if not, to session.ignore_cookies";
+    static const char remedy[] =
+        "if the application knows its users by that cookie, write it into session.cookies (with "
+        "files into files.cookie, too); if not, into session.ignore_cookies";
     if (carries)
-        lt_exam_unsure(e, LT_REQ_MEMORY, remedy,
-                       "the cookie \"%s\" looks like a session's and is not in session.cookies: it goes to the client "
-                       "as it is, and nothing is carried for it (%llu so far, the last on %s)",
-                       row->name, (unsigned long long)row->count, row->route);
+        lt_exam_unsure(
+            e, LT_REQ_MEMORY, remedy,
+            "the cookie \"%s\" looks like a session's and is not in session.cookies: it goes to the client "
+            "as it is, and lethe does not know whose session a request with it is (%llu so far, the last on %s)",
+            row->name, (unsigned long long)row->count, row->route);
     else
         lt_exam_found(
             e,

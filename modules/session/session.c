@@ -47,7 +47,7 @@ static const struct lt_option options[] = {
      .check = check_cookie,
      .doc = "The application's session cookies: `name`, `prefix*`, or `*` for all its cookies. They stay on the "
             "server; the client "
-            "gets one opaque token instead."},
+            "gets one opaque token instead. What is written here takes the place of the default list."},
     {.name = "ignore_cookies",
      .type = LT_OPT_LIST,
      .offset = AT(ignore_cookies),

@@ -23,18 +23,21 @@ static bool ends(struct lt_span text, struct lt_span part) {
     return text.n >= part.n && lt_span_eq_nocase(lt_span(text.p + text.n - part.n, part.n), part);
 }
 
-// Random, and not what a program has to say: no blank, a digit among it, no JSON (`{"` in base64, plain or deflated).
-static bool is_id(struct lt_span value) {
+// Random, and not what a program has to say: no blank, letters and digits, no JSON (`{"` in base64, plain or deflated). `plain`: nothing
+// else is in it, a number in base 16, 32, 36 or 62, as PHP and Java make ids.
+static bool is_id(struct lt_span value, bool *plain) {
     static const struct lt_span marks = {"-_.:%+/=~!|*", 12};
-    unsigned digits = 0;
+    size_t digits = 0, letters = 0;
     for (size_t i = 0; i < value.n; i++) {
-        char c = value.p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'), digit = c >= '0' && c <= '9';
+        char c = lt_ascii_lower(value.p[i]);
+        bool letter = c >= 'a' && c <= 'z', digit = c >= '0' && c <= '9';
         if (!letter && !digit && lt_span_find(marks, c) == marks.n)
             return false;
         digits += digit;
+        letters += letter;
     }
-    return value.n >= ID_LEAST && value.n <= ID_MOST && digits && !lt_span_starts(value, LT_S("eyJ")) &&
+    *plain = digits + letters == value.n;
+    return value.n >= ID_LEAST && value.n <= ID_MOST && digits && letters && !lt_span_starts(value, LT_S("eyJ")) &&
            !lt_span_starts(value, LT_S(".eJ"));
 }
 
@@ -48,11 +51,12 @@ static bool is_companion(struct lt_span name) {
 }
 
 bool unnamed_looks_like_session(const struct lt_set_cookie *c) {
-    if (c->name.n >= UNNAMED_NAME || !lt_cookie_name_ok(c->name) || !is_id(c->value) || is_companion(c->name))
+    bool plain;
+    if (c->name.n >= UNNAMED_NAME || !lt_cookie_name_ok(c->name) || !is_id(c->value, &plain) || is_companion(c->name))
         return false;
     bool named_so = has(c->name, LT_S("sess")) || ends(c->name, LT_S("sid"));
-    bool kept_so = c->http_only && !c->has_max_age && !c->has_expires && c->value.n >= ID_NAMELESS;
-    return named_so || kept_so;
+    bool kept_so = (c->http_only || plain) && !c->has_max_age && !c->has_expires;
+    return named_so || (kept_so && c->value.n >= ID_NAMELESS);
 }
 
 static struct unnamed *row_of(const char *name) {
@@ -81,7 +85,8 @@ void unnamed_note(struct lt_span name, struct lt_span path) {
         LT_LOG(
             LT_LOG_WARN, "unnamed_cookie", lt_fs("cookie", text), lt_fs("route", route),
             lt_fs("why", "it looks like a session's, and session.cookies does not name it"),
-            lt_fs("do", "add it to session.cookies (with files: to files.cookie, too) or to session.ignore_cookies"));
+            lt_fs("do",
+                  "write it into session.cookies (with files into files.cookie, too) or into session.ignore_cookies"));
 }
 
 unsigned unnamed_look(struct unnamed *rows, unsigned max) {

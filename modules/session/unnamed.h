@@ -15,8 +15,8 @@ struct unnamed {
     uint64_t count;
 };
 
-// Does this cookie look like a session's: an id by its value, and a session's by its name or because it ends with the browser and no script
-// may read it? False where it holds the content itself (a JSON Web Token, a signed JSON) or is a known companion (CSRF, signatures).
+// Does this cookie look like a session's: an id by its value, and a session's by its name, or because it ends with the browser and no script
+// may read it or it is letters and digits alone? False where it holds the content itself (a JSON Web Token, a signed JSON) or is a known companion (CSRF, signatures).
 bool unnamed_looks_like_session(const struct lt_set_cookie *c);
 
 // From any thread. `path`: of the request. What is beyond the table is forgotten; the first of a name is logged.

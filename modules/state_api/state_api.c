@@ -141,6 +141,8 @@ static void find(struct lt_exam *e, const char *remedy, uint64_t count, const ch
     lt_exam_found(e, &(struct lt_found){.breaks = LT_REQ_MEMORY, .remedy = remedy, .count = count}, "%s", what);
 }
 
+enum { HITS = 3 }; // a login may read what it wrote
+
 static void examine(struct lt_exam *e) {
     if (!e->used)
         return;
@@ -156,6 +158,11 @@ static void examine(struct lt_exam *e) {
     else if (sessions && reads + writes == 0)
         find(e, "look whether it bundles its session library, or has another store: docs/stacks says what an adapter reaches",
              sessions, "the adapter is loaded, but the application keeps its sessions elsewhere");
+    else if (!sessions && lt_exam_total(e, M_READ) >= HITS)
+        find(e, "write the name of the application's session cookie into session.cookies", lt_exam_total(e, M_READ),
+             "the adapter finds sessions, but no request came with one that lethe knows: requests of one session are "
+             "not "
+             "locked, and updates can be lost");
     if (refused)
         find(e, "write the application's user id into state_api.allow_uids", refused,
              "calls of another user were refused");

@@ -2,6 +2,7 @@
 """Users that go on and on while something is done to lethe: what failed, and whose session was lost."""
 import contextlib
 import threading
+import time
 
 import requests
 
@@ -80,16 +81,18 @@ class Posts:
     def _run(self, keep):
         close = "" if keep else "Connection: close\r\n"
         request = f"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n{close}\r\nabc".encode()
-        c = None
+        c, at = None, 0.0
         while not self.stop.is_set():
-            problem = None
+            problem, before = None, at
+            at = time.monotonic()
             try:
                 c = c or Client(self.address)
                 r = c.ask(request)
                 problem = None if r.status == 200 else f"{r.status} {r.get('x-lethe-error')}"
                 ends = r.has_option("close")
             except (OSError, Ended, Malformed) as e:
-                problem, ends = repr(e), True
+                now = time.monotonic()
+                problem, ends = f"{e!r} (kept: {keep}; asked {now - at:.3f} s before, and {at - before:.3f} s before that)", True
                 self.stop.wait(0.005)
             if ends and c:
                 c.close()

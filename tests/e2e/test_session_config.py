@@ -60,6 +60,18 @@ def test_directory_is_a_file(tmp_path):
     refused(f"--store={REDIS}", f"--keys={keys()}", "--files.profile=php", f"--files.dir={tmp_path}/f", code=1, words=[f"{tmp_path}/f"])
 
 
+@pytest.mark.parametrize("more,name", [(["--session.cookies=SHOP"], "PHPSESSID"), (["--files.cookie=SHOP"], "SHOP"),
+                                       (["--session.cookies=PHP", "--files.cookie=PHPSESSID"], "PHPSESSID")])
+def test_files_of_a_cookie_that_is_no_sessions(tmp_path, more, name):
+    refused(f"--store={REDIS}", "--files.profile=php", f"--files.dir={tmp_path}", *more, words=["files.cookie", f'"{name}"', "session.cookies", "both"])
+
+
+@pytest.mark.parametrize("more", [["--session.cookies=SHOP,PHPSESSID"], ["--session.cookies=PHP*"], ["--session.cookies=*", "--files.cookie=SHOP"], []])
+def test_files_of_a_sessions_cookie(tmp_path, more):
+    done = run_cli("check", f"--store={REDIS}", f"--keys={keys()}", "--upstream=127.0.0.1:1", "--files.profile=php", f"--files.dir={tmp_path}", *more)
+    assert done.returncode == 0, done.stderr
+
+
 def test_unknown_owner(tmp_path):
     refused(f"--store={REDIS}", f"--keys={keys()}", "--files.profile=php", f"--files.dir={tmp_path}", "--files.owner=nobody-of-that-name", code=1,
             words=["files.owner"])

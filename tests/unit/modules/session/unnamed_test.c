@@ -21,8 +21,9 @@ Test(unnamed, what_looks_like_a_session) {
         {"SID=" HEX, true},
         {"ticket=" HEX "; HttpOnly", true},
         {"ticket=550e8400-e29b-41d4-a716-446655440000; Path=/; HttpOnly; SameSite=Lax", true},
-        {"ticket=" HEX, false},                            // a script may read it
-        {"ticket=" HEX "; HttpOnly; Max-Age=3600", false}, // it outlives the browser: "remember me", a device
+        {"MYSHOP=7jq0v3kq2m1c0e9u6e4c8s5n2a; path=/", true},    // PHP lets scripts read it
+        {"ticket=550e8400-e29b-41d4-a716-446655440000", false}, // a script may read it, and it is written for that
+        {"ticket=" HEX "; HttpOnly; Max-Age=3600", false},      // it outlives the browser: "remember me", a device
         {"ticket=" HEX "; HttpOnly; Expires=Wed, 01 Jan 2098 00:00:00 GMT", false},
         {"session=eyJ1c2VyIjoxfQ.Zm9vYmFyMTIzNDU2Nzg5.abc; HttpOnly", false}, // the content itself
         {"session=.eJwNxDEOgCAMBdC7_Nmh7cTuWUzRQkgAE1pi; HttpOnly", false},
