@@ -30,9 +30,8 @@ static bool set_error(char *error, size_t size, struct lt_span text, const char 
 static const char *advice(int errno_value) {
     switch (errno_value) {
     case EADDRINUSE:
-        return "address already in use; choose another port or end the program that holds it (a lethe that was just "
-               "ended "
-               "drains for timeouts.drain_quiet and longer)";
+        return "address already in use; choose another port or end the program that holds it (a lethe that was "
+               "just told to end drains first)";
     case EACCES:
         return "permission denied; choose a port above 1023 or a directory that this user may write to";
     case EADDRNOTAVAIL:

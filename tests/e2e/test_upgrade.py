@@ -16,8 +16,6 @@ from rig import Client, Lethe, find_binary, free_port, run_cli, wait_for
 
 __all__ = ["cluster_of_fixture"]
 
-QUIET = "500ms"  # longer than the clients of these tests may stand still on a machine that is at work (lethe's default: 3 s)
-
 
 @pytest.fixture(name="app")
 def fixture_app(patient_app):
@@ -71,7 +69,7 @@ def fixture_chain(tmp_path):
     def make(upstream, options=None, **how):
         path = str(tmp_path / f"lethe{len(chains)}")
         shutil.copy(find_binary(), path)
-        options = {"timeouts.drain_quiet": QUIET, "timeouts.drain": "30s", **(options or {})}
+        options = {"timeouts.drain_quiet": "200ms", "timeouts.drain": "30s", **(options or {})}
         lethe = Lethe(upstream, options, binary=path, listen=f"127.0.0.1:{free_port()}", **{"admin": f"127.0.0.1:{free_port()}", **how})
         chains.append(Chain(lethe))
         return chains[-1]
@@ -101,7 +99,7 @@ def test_twenty_upgrades_under_load(chain, app):
 def test_a_restart_instead_loses_connections(app, tmp_path):
     """The negative control: the sockets do not pass from one to the other."""
     address, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    with Lethe(app.address, {"timeouts.drain_quiet": QUIET}, listen=address, admin=admin, workers=2) as lethe:
+    with Lethe(app.address, {"timeouts.drain_quiet": "200ms"}, listen=address, admin=admin, workers=2) as lethe:
         with Posts(address) as posts:
             def lost_some():
                 lethe.signal(signal.SIGTERM)
@@ -114,7 +112,7 @@ def test_a_restart_instead_loses_connections(app, tmp_path):
 @pytest.mark.slow
 @pytest.mark.watchdog(170)
 def test_sessions_stay(cluster_of):
-    cluster = cluster_of(replicas=1, workers=2, options={"timeouts.drain_quiet": QUIET})
+    cluster = cluster_of(replicas=1, workers=2, options={"timeouts.drain_quiet": "200ms"})
     c = Chain(cluster.replicas[0].lethe)
     try:
         with Users(cluster, 4, to=0) as users, Users(cluster, 2, to=0, fresh=True) as others:
@@ -183,7 +181,7 @@ def test_a_long_request_ends_in_the_old_one(chain, app):
 
 def test_unix_sockets(chain, app, short_dir):
     path = f"{short_dir}/listen"
-    c = Chain(Lethe(app.address, {"timeouts.drain_quiet": QUIET}, listen=f"unix:{path}", admin=f"unix:{short_dir}/admin", workers=2))
+    c = Chain(Lethe(app.address, {"timeouts.drain_quiet": "200ms"}, listen=f"unix:{path}", admin=f"unix:{short_dir}/admin", workers=2))
     try:
         with Posts(f"unix:{path}") as posts:
             for _ in range(3):
@@ -255,7 +253,7 @@ def test_a_new_program_that_hangs_is_ended_with_the_old_one(chain, app):
 
 def test_the_manager_hears_of_it(app, short_dir):
     with Manager(f"{short_dir}/notify") as manager:
-        c = Chain(Lethe(app.address, {"timeouts.drain_quiet": QUIET}, listen=f"127.0.0.1:{free_port()}", admin=f"127.0.0.1:{free_port()}",
+        c = Chain(Lethe(app.address, {"timeouts.drain_quiet": "100ms"}, listen=f"127.0.0.1:{free_port()}", admin=f"127.0.0.1:{free_port()}",
                         env={"NOTIFY_SOCKET": manager.name}))
         pid = c.upgrade()
         c.wait_alone()
@@ -290,7 +288,7 @@ def test_socket_activation(app, named):
     with listening() as main, listening() as admin:
         at, admin_at = (f"127.0.0.1:{s.getsockname()[1]}" for s in (main, admin))
         names = ["listen", "admin"] if named else ["lethe.socket", "unknown"]
-        lethe = Lethe(app.address, {"timeouts.drain_quiet": QUIET}, listen="127.0.0.1:1" if named else at,
+        lethe = Lethe(app.address, {"timeouts.drain_quiet": "100ms"}, listen="127.0.0.1:1" if named else at,
                       admin="127.0.0.1:2" if named else admin_at, workers=2, start=False)
         early = Client(at)
         early.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
